@@ -1,0 +1,455 @@
+"""Slurm: `sbatch`, `squeue`, `scancel`, `scontrol`, and `sacct` where there is one.
+
+Owns Slurm's spelling of requests and answers (man pages of sbatch, squeue and sacct; tried on 22.05). It
+knows nothing of what the jobs do. One `squeue` call answers for queued, running and recently ended jobs
+alike, exit codes included, so `sacct` is asked only for what the controller has forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from pointillist.cluster.errors import RequestError, SchedulerNotPresent, SchedulerUnavailable
+from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State, said
+from pointillist.cluster.schedulers.commands import Answer
+from pointillist.cluster.schedulers.requests import After, Request, element_id, split_id
+
+# Between fields and at the end of each record: names and comments may hold anything that a person can type,
+# line breaks included, but hardly the two control characters that ASCII has for this purpose.
+_FIELD, _RECORD = "\x1f", "\x1e"
+_QUERY_FIELDS = ("JobArrayID", "State", "Reason", "exit_code", "BatchHost", "Name", "Comment")
+_HISTORY_FIELDS = ("JobID", "State", "ExitCode", "NodeList", "JobName")
+
+_STATES: Mapping[str, State] = {
+    "PENDING": State.QUEUED,
+    "CONFIGURING": State.QUEUED,
+    "REQUEUED": State.QUEUED,
+    "REQUEUE_FED": State.QUEUED,
+    "RESV_DEL_HOLD": State.HELD,
+    "REQUEUE_HOLD": State.HELD,
+    "SPECIAL_EXIT": State.HELD,
+    "RUNNING": State.RUNNING,
+    "RESIZING": State.RUNNING,
+    "SIGNALING": State.RUNNING,
+    "SUSPENDED": State.SUSPENDED,
+    "STOPPED": State.SUSPENDED,
+    "COMPLETING": State.ENDING,
+    "STAGE_OUT": State.ENDING,
+    "COMPLETED": State.COMPLETED,
+    "FAILED": State.FAILED,
+    "BOOT_FAIL": State.NODE_FAILED,
+    "NODE_FAIL": State.NODE_FAILED,
+    "CANCELLED": State.CANCELLED,
+    "REVOKED": State.CANCELLED,
+    "TIMEOUT": State.TIMED_OUT,
+    "DEADLINE": State.TIMED_OUT,
+    "OUT_OF_MEMORY": State.OUT_OF_MEMORY,
+    "PREEMPTED": State.PREEMPTED,
+}
+
+_REASONS: Mapping[str, str] = {
+    "Priority": "Other jobs with a higher priority are ahead in the queue.",
+    "Resources": "It is next in line and waits for its resources to become free.",
+    "Dependency": "It waits for another cluster job.",
+    "DependencyNeverSatisfied": "The cluster job it waits for failed, so it can never start.",
+    "JobHeldUser": "It is held; 'scontrol release' lets it start.",
+    "JobHeldAdmin": "An administrator holds it.",
+    "BeginTime": "Its start time has not come yet.",
+    "JobArrayTaskLimit": "As many elements of its array are running as its limit allows.",
+    "Reservation": "It waits for a reservation to begin.",
+    "ReservationDeleted": "Its reservation no longer exists.",
+    "BadConstraints": "No node can satisfy what it asks for.",
+    "Licenses": "It waits for a licence.",
+    "PartitionDown": "Its partition is down.",
+    "PartitionInactive": "Its partition takes no jobs at present.",
+    "PartitionNodeLimit": "It asks for more nodes than its partition allows, or they are not available.",
+    "PartitionTimeLimit": "It asks for more time than its partition allows.",
+    "PartitionConfig": "Its partition's nodes cannot satisfy what it asks for.",
+    "NodeDown": "A node it needs is down.",
+    "ReqNodeNotAvail": "A node it needs is not available, perhaps reserved for maintenance.",
+    "AccountNotAllowed": "Its account may not use this partition.",
+    "InvalidAccount": "Its account is not valid.",
+    "InvalidQOS": "Its quality of service is not valid.",
+    "QOSNotAllowed": "Its quality of service may not be used with this account or partition.",
+    "AssociationJobLimit": "Its account or user already runs as many jobs as allowed.",
+    "AssociationResourceLimit": "Its account or user already uses as many resources as allowed.",
+    "AssociationTimeLimit": "Its account or user has used up its time.",
+    "AssocMaxJobsLimit": "Its account or user already runs as many jobs as allowed.",
+    "AssocGrpJobsLimit": "Its account already runs as many jobs as allowed.",
+    "AssocGrpBillingMinutes": "Its account has used up its budget.",
+    "AssocGrpCpuLimit": "Its account already uses as many cores as allowed.",
+    "AssocGrpCPUMinutesLimit": "Its account has used up its core-hours.",
+    "AssocGrpGRES": "Its account already uses as many GPUs as allowed.",
+    "AssocGrpMemLimit": "Its account already uses as much memory as allowed.",
+    "AssocMaxWallDurationPerJobLimit": "It asks for more time than its account allows.",
+    "MaxSubmitJobLimit": "Its user already has as many jobs in the queue as allowed.",
+    "MaxJobsPerUser": "Its user already runs as many jobs as allowed.",
+    "QOSJobLimit": "Its quality of service already runs as many jobs as allowed.",
+    "QOSResourceLimit": "Its quality of service already uses as many resources as allowed.",
+    "QOSTimeLimit": "Its quality of service has used up its time.",
+    "QOSUsageThreshold": "Its quality of service requires more unused share than is left.",
+    "QOSMaxCpuPerUserLimit": "Its user already uses as many cores as the quality of service allows.",
+    "QOSMaxGRESPerUser": "Its user already uses as many GPUs as the quality of service allows.",
+    "QOSMaxJobsPerUserLimit": "Its user already runs as many jobs as the quality of service allows.",
+    "QOSMaxWallDurationPerJobLimit": "It asks for more time than its quality of service allows.",
+    "QOSGrpBillingMinutes": "Its quality of service has used up its budget.",
+    "QOSGrpGRES": "Its quality of service already uses as many GPUs as allowed.",
+    "TimeLimit": "It ran into its time limit.",
+    "OutOfMemory": "It used more memory than it asked for.",
+    "NonZeroExitCode": "Its script ended with an error.",
+    "JobLaunchFailure": "It could not be started, or was killed by a signal.",
+    "RaisedSignal": "It was killed by a signal.",
+    "SystemFailure": "The scheduler or the node's system failed.",
+    "NodeFailure": "Its node failed.",
+    "InactiveLimit": "It was ended for being inactive.",
+    "Prolog": "The preparation script on the node is still running.",
+    "Cleaning": "It was put back and the last run is still being cleaned up.",
+    "launch failed requeued held": "Its start failed; it was put back and is held.",
+    "job requeued in held state": "It was put back and is held.",
+}
+_NEVER = frozenset({"DependencyNeverSatisfied", "BadConstraints"})
+_HELD = frozenset(
+    {"JobHeldUser", "JobHeldAdmin", "launch failed requeued held", "job requeued in held state"}
+)
+
+_AFTER = {
+    After.OK: "afterok",
+    After.NOT_OK: "afternotok",
+    After.ANY: "afterany",
+    After.STARTED: "after",
+    After.ELEMENTWISE: "aftercorr",
+}
+
+
+class Slurm(Scheduler):
+    """Speak to Slurm."""
+
+    name = "slurm"
+    probe = "sbatch"
+    array_index = "${SLURM_ARRAY_TASK_ID}"
+    down_words = (
+        "unable to contact slurm controller",
+        "unable to process configuration",
+        "could not establish a configuration source",
+        "clustername needs to be specified",
+        "temporarily unable",
+        "temporarily unavailable",
+        "standby mode",
+        "connection refused",
+        "connection failure",
+        "connection timed out",
+        "authentication",
+        "munge",
+        "database",
+    )
+    lost_answer_words = (
+        "socket timed out",
+        "zero bytes were transmitted",
+        "unexpected message",
+        "header lengths",
+    )
+    environment: ClassVar[Mapping[str, str | None]] = {
+        # A user's defaults for the questions would change the answers: SQUEUE_STATES=R hides what is queued.
+        "SQUEUE_*": None,
+        "SACCT_*": None,
+        "SCANCEL_*": None,
+        "SCONTROL_*": None,
+        # These would turn one submission into another one; account and partition are left to the user.
+        "SBATCH_ARRAY_INX": None,
+        "SBATCH_JOB_NAME": None,
+        "SBATCH_WAIT": None,
+        "SBATCH_HOLD": None,
+        "SBATCH_TEST_ONLY": None,
+        "SLURM_HINT": None,
+        "SLURM_TIME_FORMAT": None,
+        # By default long lists of array indices are cut off after 64 characters.
+        "SLURM_BITSTR_LEN": "0",
+    }
+
+    def header_lines(self, request: Request) -> list[str]:
+        return [f"#SBATCH {line}" for line in _options(request)]
+
+    def submit_arguments(self, request: Request) -> list[str]:
+        arguments = ["--hold"] if request.hold else []
+        if request.after:
+            wanted = ",".join(f"{_AFTER[one.kind]}:{one.job_id}" for one in request.after)
+            arguments.append(f"--dependency={wanted}")
+            arguments.append(f"--kill-on-invalid-dep={'yes' if request.cancel_if_never else 'no'}")
+        return arguments
+
+    def submit_command(self, script_path: str, arguments: Sequence[str] = ()) -> list[str]:
+        return ["sbatch", "--parsable", *arguments, _as_operand(script_path)]
+
+    def parse_submit(self, stdout: str) -> str:
+        lines = stdout.strip().splitlines()
+        # "<id>" or "<id>;<cluster>"; a site's wrapper may print lines of its own before it.
+        match = (
+            re.fullmatch(r"(?:Submitted batch job )?(\d+)(?:;\S+)?(?: on cluster \S+)?", lines[-1])
+            if lines
+            else None
+        )
+        if match is None:
+            raise ValueError("no id")
+        return match[1]
+
+    def query_command(self, ids: Sequence[str] | None = None, *, user: str) -> list[str]:
+        fields = (
+            ",".join(f"{name}:{_FIELD}" for name in _QUERY_FIELDS[:-1]) + f",{_QUERY_FIELDS[-1]}:{_RECORD}"
+        )
+        whose = [f"--user={user}"] if ids is None else [f"--jobs={','.join(ids)}"]
+        # The header line stays: it is the only proof that an empty answer is an answer.
+        return ["squeue", "--states=all", *whose, f"--Format={fields}"]
+
+    def parse_query(self, text: str) -> dict[str, ClusterJob]:
+        records = text.split(_RECORD)
+        if (
+            len(records) < 2
+            or "JOBID" not in records[0]
+            or records[0].count(_FIELD) != len(_QUERY_FIELDS) - 1
+        ):
+            raise ValueError("the header line is missing")
+        if records[-1].strip():
+            raise ValueError("the last record is cut off")
+        found: dict[str, ClusterJob] = {}
+        for record in records[1:-1]:
+            fields = record.removeprefix("\n").split(_FIELD, len(_QUERY_FIELDS) - 1)
+            if len(fields) != len(_QUERY_FIELDS):
+                raise ValueError(f"a record has {len(fields)} fields, not {len(_QUERY_FIELDS)}")
+            native_id, native_state, reason, status, node, name, comment = fields
+            code, signal = _wait_status(status) if _state(native_state, reason).is_final else (None, None)
+            for one in expand_ids(native_id):
+                found[one] = _cluster_job(
+                    one,
+                    native_state,
+                    reason=reason,
+                    code=code,
+                    signal=signal,
+                    node=node,
+                    name=name,
+                    comment=comment,
+                )
+        return found
+
+    def history_command(self, ids: Sequence[str]) -> list[str]:
+        """Return the question to the accounting database about jobs the controller has forgotten."""
+        return [
+            "sacct",
+            "--allocations",
+            "--parsable2",
+            f"--delimiter={_FIELD}",
+            f"--jobs={','.join(ids)}",
+            f"--format={','.join(_HISTORY_FIELDS)}",
+        ]
+
+    def parse_history(self, text: str) -> dict[str, ClusterJob]:
+        """Read an answer of `sacct`; raise ValueError when it is not a whole one."""
+        lines = text.split("\n")
+        if lines[0].split(_FIELD) != list(_HISTORY_FIELDS):
+            raise ValueError("the header line is missing")
+        if lines[-1]:
+            raise ValueError("the last line is cut off")
+        found: dict[str, ClusterJob] = {}
+        for line in lines[1:-1]:
+            fields = line.split(_FIELD, len(_HISTORY_FIELDS) - 1)
+            if len(fields) != len(_HISTORY_FIELDS):
+                raise ValueError(f"a line has {len(fields)} fields, not {len(_HISTORY_FIELDS)}")
+            native_id, native_state, exit_code, node, name = fields
+            code, _, signal = exit_code.partition(":")
+            ended = _state(native_state, "").is_final and code.isdecimal() and signal.isdecimal()
+            for one in expand_ids(native_id):
+                found[one] = _cluster_job(
+                    one,
+                    native_state,
+                    reason="",
+                    code=int(code) if ended else None,
+                    signal=int(signal) or None if ended else None,
+                    node=node,
+                    name=name,
+                    comment="",
+                )
+        return found
+
+    def history(self, ids: Iterable[str]) -> dict[str, ClusterJob]:
+        wanted = sorted({split_id(one)[0] for one in ids})
+        found = self.query(wanted)
+        forgotten = [one for one in wanted if not any(job.job_id == one for job in found.values())]
+        if not forgotten:
+            return found
+        command = self.history_command(forgotten)
+        try:
+            answer = self._run(command, timeout_s=self._query_timeout_s, environment=self.environment)
+        except SchedulerNotPresent:
+            return found
+        if answer.returncode == 0:
+            try:
+                return self.parse_history(answer.stdout) | found
+            except ValueError as error:
+                raise self._unanswered(command, answer, because=str(error)) from error
+        if "accounting storage is disabled" in said(answer).lower():
+            return found
+        raise self._unanswered(command, answer)
+
+    def cancel_command(self, ids: Sequence[str]) -> list[str]:
+        return ["scancel", *ids]
+
+    def release_command(self, ids: Sequence[str]) -> list[str]:
+        return ["scontrol", "release", ",".join(ids)]
+
+    def output_pattern(self, stem: str, *, array: bool) -> str:
+        if "\\" in stem:
+            raise RequestError(
+                f"Slurm fills in no id where a path holds a backslash: {stem!r}.",
+                hint="Choose another folder.",
+            )
+        return stem.replace("%", "%%") + ("-%A_%a.out" if array else "-%j.out")
+
+    def all_unknown(self, answer: Answer) -> bool:
+        return "invalid job id specified" in said(answer).lower()
+
+    def all_gone(self, answer: Answer) -> bool:
+        words = said(answer).lower()
+        ended = ("invalid job id specified", "already completing or completed", "already finished")
+        return not self._is_down(words) and any(word in words for word in ended)
+
+    def limits_command(self) -> list[str]:
+        """Return the question about the cluster's configuration."""
+        return ["scontrol", "show", "config"]
+
+    def parse_limits(self, text: str) -> int:
+        """Return how many elements one array may have; raise ValueError when the answer does not say."""
+        match = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", text, re.MULTILINE)
+        if match is None:
+            raise ValueError("MaxArraySize is missing")
+        return int(match[1])
+
+    def largest_array(self) -> int | None:
+        command = self.limits_command()
+        answer = self._run(command, timeout_s=self._query_timeout_s, environment=self.environment)
+        if answer.returncode != 0:
+            raise self._unanswered(command, answer)
+        try:
+            return self.parse_limits(answer.stdout)
+        except ValueError as error:
+            raise SchedulerUnavailable(f"slurm gave an answer that is not whole ({error}).") from error
+
+
+def expand_ids(native_id: str) -> Iterator[str]:
+    """Yield the ids that squeue and sacct fold into one: ``7_[1-3,8-12:2%4]`` is 7_1, 7_2, 7_3, 7_8, ..."""
+    match = re.fullmatch(r"(\d+)(?:_(?:(\d+)|\[([\d,:-]+)(?:%\d+)?\]))?(?:\+\d+)?", native_id)
+    if match is None:
+        raise ValueError(f"'{native_id}' is no id")
+    job_id, index, indices = match.groups()
+    if indices is None:
+        yield job_id if index is None else element_id(job_id, int(index))
+        return
+    for piece in indices.split(","):
+        span = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", piece)
+        if span is None:
+            raise ValueError(f"'{native_id}' is no id")
+        first, last, step = int(span[1]), int(span[2] or span[1]), int(span[3] or 1)
+        for number in range(first, last + 1, step):
+            yield element_id(job_id, number)
+
+
+def _options(request: Request) -> Iterator[str]:
+    yield f"--job-name={_quoted(request.name)}"
+    for option, text in (
+        ("partition", request.partition),
+        ("account", request.account),
+        ("qos", request.qos),
+        ("comment", request.comment),
+        ("output", request.output),
+    ):
+        if text:
+            yield f"--{option}={_quoted(text)}"
+    if request.nodes is not None:
+        yield f"--nodes={request.nodes}"
+    yield f"--ntasks={request.processes}"
+    yield f"--cpus-per-task={request.threads_per_process}"
+    if request.gpus_per_process:
+        yield f"--gpus-per-task={request.gpus_per_process}"
+    elif request.gpus:
+        yield f"--gpus={request.gpus}"
+    if request.memory_per_core_bytes is not None:
+        yield f"--mem-per-cpu={_megabytes(request.memory_per_core_bytes)}"
+    elif request.memory_bytes is not None and request.processes == 1:
+        yield f"--mem={_megabytes(request.memory_bytes)}"
+    elif request.memory_bytes is not None:
+        # --mem counts per node, and how many nodes the processes land on is Slurm's choice.
+        yield f"--mem-per-cpu={_megabytes(-(-request.memory_bytes // request.cores))}"
+    if request.walltime_s is not None:
+        yield f"--time={_clock(request.walltime_s)}"
+    if request.array is not None:
+        limit = "" if request.array.limit is None else f"%{request.array.limit}"
+        yield f"--array=0-{request.array.count - 1}{limit}"
+    if request.signal_before_s is not None:
+        yield f"--signal=B:USR1@{request.signal_before_s}"
+    if request.requeue is not None:
+        yield "--requeue" if request.requeue else "--no-requeue"
+    yield from request.flags
+
+
+def _quoted(text: str) -> str:
+    if re.fullmatch(r"[\w@%+=:,./-]+", text, re.ASCII):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _as_operand(path: str) -> str:
+    return f"./{path}" if path.startswith("-") else path
+
+
+def _megabytes(count: int) -> str:
+    return f"{-(-count // 2**20)}M"
+
+
+def _clock(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+def _state(native: str, reason: str) -> State:
+    # sacct writes "CANCELLED by 1000", and some versions a trailing "+" where a word was cut.
+    word = native.split(" ", 1)[0].rstrip("+")
+    if word == "PENDING" and reason in _HELD:
+        return State.HELD
+    return _STATES.get(word, State.UNKNOWN)
+
+
+def _wait_status(text: str) -> tuple[int | None, int | None]:
+    if not text.isdecimal():
+        return None, None
+    status = int(text)
+    return status >> 8, (status & 0x7F) or None
+
+
+def _cluster_job(
+    one: str,
+    native: str,
+    *,
+    reason: str,
+    code: int | None,
+    signal: int | None,
+    node: str,
+    name: str,
+    comment: str,
+) -> ClusterJob:
+    reason = "" if reason in ("None", "(null)", "N/A") else reason
+    # Some reasons carry details: "ReqNodeNotAvail, UnavailableNodes:n1".
+    word = reason.split(",", 1)[0]
+    state = _state(native, word)
+    return ClusterJob(
+        id=one,
+        name=name,
+        state=state,
+        native_state=native,
+        reason=reason,
+        reason_words=_REASONS.get(word, f"Slurm says '{reason}'." if reason else ""),
+        comment="" if comment == "(null)" else comment,
+        never_starts=state in (State.QUEUED, State.HELD) and word in _NEVER,
+        exit_code=code,
+        exit_signal=signal,
+        node="" if node in ("n/a", "N/A", "(null)", "None assigned") else node,
+    )
