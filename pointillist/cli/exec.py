@@ -1,0 +1,33 @@
+"""``exec``: execute one operation now, whatever its conditions say."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pointillist.errors import SelectionError, near_matches
+from pointillist.execution.direct import execute
+
+if TYPE_CHECKING:
+    from pointillist.project import FlowProject
+
+EXAMPLES = """\
+  python project.py exec train 3f2a9c0e5b7d4c1f8a6e2d9b0c3f5a71
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("operation", metavar="OPERATION", help="the operation's name")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="jobs or aggregates; all when none is given")
+
+
+def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+    """Execute an operation."""
+    operation = project.operations.get(arguments.operation)
+    if operation is None:
+        raise SelectionError(
+            f"There is no operation {arguments.operation!r}.",
+            hint=near_matches(arguments.operation, project.operations),
+        )
+    return execute(project, operation, arguments.ids)

@@ -1,0 +1,83 @@
+"""``explain``: each condition of a task with its value, and why the task is not running."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from pointillist.cli.selectors import add_selectors, selected
+from pointillist.definition.conditions import Condition
+from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK, BrokenJobError, UserConditionError
+from pointillist.state.plan import Plan, State, Task
+
+if TYPE_CHECKING:
+    from pointillist.project import FlowProject
+
+EXAMPLES = """\
+  python project.py explain -o train -j 3f2a9c
+  python project.py explain                the first tasks that are not complete
+"""
+
+SHOWN = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_selectors(parser)
+    parser.add_argument("-a", "--all", action="store_true", help="all selected tasks, not only the first of them")
+
+
+def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+    """Explain tasks."""
+    plan = project.plan()
+    selection = selected(project, plan, arguments)
+    tasks = [task for task in plan.tasks() if selection.wants(task)]
+    if not tasks:
+        print("No task is selected." if plan.workspace.job_ids else "There are no jobs yet.")
+        return EXIT_NOTHING_SELECTED
+    if arguments.job_id is None and not arguments.all:
+        tasks = [task for task in tasks if plan.state(task) is not State.COMPLETED] or tasks
+    shown = tasks if arguments.all else tasks[:SHOWN]
+    print("\n\n".join("\n".join(lines(plan, task)) for task in shown))
+    if len(tasks) > len(shown):
+        print(f"\n... and {len(tasks) - len(shown)} more; -o and -j select, --all shows all.")
+    return EXIT_OK
+
+
+def lines(plan: Plan, task: Task) -> list[str]:
+    """Explain one task in lines of text."""
+    state = plan.state(task)
+    text = [f"{task}: {state}"]
+    for kind, conditions in (("pre", task.operation.pre), ("post", task.operation.post)):
+        text += [f"  {kind:4}  {_answer(plan, condition, task)}" for condition in conditions]
+        if not conditions:
+            text.append(f"  {kind:4}  none" + (": it can always run" if kind == "pre" else ": it is never complete"))
+    attempt = plan.journal.last(*task.key)
+    if attempt is not None:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.started))
+        how = attempt.outcome or ("running" if state is State.RUNNING else "interrupted")
+        detail = f": {attempt.message}" if attempt.message else ""
+        text.append(f"  last attempt {when} on {attempt.host}, {how}{detail}; log {attempt.log or 'at the terminal'}")
+    text.append(f"  {_REASONS[state]}")
+    return text
+
+
+_REASONS = {
+    State.COMPLETED: "It is complete: all post-conditions hold.",
+    State.RUNNING: "It is running now.",
+    State.QUEUED: "It is in the queue of the cluster.",
+    State.FAILED: "It failed and nothing it depends on has changed since: `run --retry-failed` tries it again.",
+    State.ELIGIBLE: "It can run: `python project.py run`.",
+    State.WAITING: "It waits until its pre-conditions hold.",
+    State.BROKEN: "It is left alone until this is mended.",
+}
+
+
+def _answer(plan: Plan, condition: Condition, task: Task) -> str:
+    try:
+        holds = plan.facts.holds(condition, task.aggregate)
+        why = "" if holds else condition.explain(plan.facts, task.aggregate)
+    except (BrokenJobError, UserConditionError) as error:
+        return f"?    {condition}  ({error})"
+    return f"{'yes' if holds else 'no':3}  {condition}" + (f"  ({why})" if why else "")

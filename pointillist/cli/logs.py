@@ -1,0 +1,78 @@
+"""``logs``: what tasks printed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pointillist.cli.run import last_lines
+from pointillist.cli.selectors import add_selectors, selected
+from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK
+from pointillist.state.plan import State
+
+if TYPE_CHECKING:
+    from pointillist.project import FlowProject
+    from pointillist.state.journal import Attempt
+
+EXAMPLES = """\
+  python project.py logs                   of the tasks that failed
+  python project.py logs -o train -j 3f2a  the last attempt at one task
+  python project.py logs -j 3f2a --path    only where the logs are
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_selectors(parser)
+    parser.add_argument("--path", action="store_true", help="print the paths of the logs only")
+    parser.add_argument("--all", action="store_true", help="all attempts, not only the last")
+    parser.add_argument("-l", "--lines", type=int, metavar="N", help="only the last N lines of each")
+
+
+def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+    """Show logs."""
+    plan = project.plan()
+    selection = selected(project, plan, arguments)
+    wanted = {task.key for task in plan.tasks() if selection.wants(task)}
+    if arguments.operation is arguments.job_id is arguments.filter is None:
+        wanted = {task.key for task in plan.tasks() if plan.state(task) is State.FAILED}
+        if not wanted:
+            print("No task has failed. Select tasks with -o, -j or -f to see their logs.", file=sys.stderr)
+            return EXIT_OK
+    attempts = [a for a in plan.journal.attempts() if (a.operation, a.aggregate_id) in wanted and a.log]
+    if not arguments.all:
+        attempts = list({(a.operation, a.aggregate_id): a for a in attempts}.values())
+    if not attempts:
+        print("The selected tasks were never attempted.", file=sys.stderr)
+        return EXIT_NOTHING_SELECTED
+    by_log: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        by_log.setdefault(attempt.log, []).append(attempt)
+    for log, sharing in by_log.items():
+        path = os.path.join(project.path, log)
+        if arguments.path:
+            print(path)
+            continue
+        what = sharing[0].aggregate_id if len(sharing) == 1 else f"{len(sharing)} jobs of one batch"
+        how = {a.outcome.value if a.outcome else "not ended" for a in sharing}
+        print(f"==> {sharing[0].operation} ({what}), {', '.join(sorted(how))}: {log}", file=sys.stderr)
+        _copy(path, arguments.lines)
+    return EXIT_OK
+
+
+def _copy(path: str, lines: int | None) -> None:
+    """Copy a log to standard output."""
+    if lines is not None:
+        for line in last_lines(path, lines):
+            print(line)
+        return
+    sys.stdout.flush()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                sys.stdout.buffer.write(chunk)
+    except OSError as error:
+        print(f"The log can't be read: {error.strerror}.", file=sys.stderr)
+    sys.stdout.buffer.flush()

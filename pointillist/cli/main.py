@@ -1,0 +1,96 @@
+"""``python project.py COMMAND``: finds the command, runs it, turns errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, PointillistError, near_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pointillist.project import FlowProject
+
+COMMANDS = {
+    "status": "show what is done, what can run and what failed",
+    "run": "run what is eligible on this machine, until nothing is",
+    "explain": "say for each condition of a task whether it holds, and why the task is not running",
+    "logs": "show what tasks printed",
+    "exec": "execute one operation now, whatever its conditions say",
+}
+
+
+def main(project: FlowProject, parser: argparse.ArgumentParser | None = None, argv: Sequence[str] | None = None) -> int:
+    """Run a command line of a project and return the exit code.
+
+    Parameters
+    ----------
+    project
+        The project.
+    parser
+        A parser of the user's own to add the commands to.
+    argv
+        The words after the program's name; by default those of this process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    parser = parser or argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter)
+    _describe(parser, chosen)
+    if chosen is not None and chosen not in COMMANDS and not parser._get_positional_actions()[:-1]:
+        hint = near_matches(chosen, COMMANDS)
+        print(f"There is no command {chosen!r}.{' ' + hint if hint else ''}", file=sys.stderr)
+        return EXIT_USAGE
+    arguments = parser.parse_args(words)
+    if arguments.command is None:
+        parser.print_usage(sys.stderr)
+        print(f"Commands: {', '.join(COMMANDS)}. --help says more.", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        code: int = _module(arguments.command).run(project, arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except PointillistError as error:
+        if arguments.debug:
+            raise
+        return report(error)
+
+
+def report(error: PointillistError) -> int:
+    """Print an error of ours in words, the most important line last, and return its exit code."""
+    print(f"Error: {error}", file=sys.stderr)
+    if error.hint:
+        print(error.hint, file=sys.stderr)
+    return error.exit_code
+
+
+def _describe(parser: argparse.ArgumentParser, chosen: str | None) -> None:
+    """Add the commands to a parser, in full only for the chosen one."""
+    parser.add_argument("--debug", action="store_true", help="show full tracebacks")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        module = _module(name) if name == chosen else None
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=f"examples:\n{module.EXAMPLES}" if module else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if module:
+            module.add_arguments(command)
+            command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show full tracebacks")
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"pointillist.cli.{command}")

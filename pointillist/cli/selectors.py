@@ -1,0 +1,61 @@
+"""The options by which commands select tasks: ``-o``, ``-j`` and ``-f``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pointillist.errors import SelectionError
+from pointillist.state.selection import Selection, select
+
+if TYPE_CHECKING:
+    from pointillist.project import FlowProject
+    from pointillist.state.plan import Plan
+
+
+def add_selectors(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a command."""
+    group = parser.add_argument_group("selection")
+    group.add_argument(
+        "-o",
+        "--operation",
+        nargs="+",
+        metavar="NAME",
+        help="only these operations (names or regular expressions)",
+    )
+    group.add_argument(
+        "-j",
+        "--job-id",
+        nargs="+",
+        metavar="ID",
+        help="only these jobs or aggregates (ids may be abbreviated)",
+    )
+    group.add_argument(
+        "-f",
+        "--filter",
+        nargs="+",
+        metavar="F",
+        help="only jobs that match, as in `signac find`: -f seed 1 or -f seed.\\$gt 1",
+    )
+
+
+def selected(project: FlowProject, plan: Plan, arguments: argparse.Namespace) -> Selection:
+    """Return what the options of a command select."""
+
+    def matching() -> list[str]:
+        from signac.filterparse import parse_filter_arg
+
+        try:
+            return [job.id for job in project.signac_project.find_jobs(parse_filter_arg(arguments.filter))]
+        except (ValueError, KeyError) as error:
+            raise SelectionError(
+                f"The filter {' '.join(arguments.filter)!r} can't be understood: {error}.",
+                hint="Write -f KEY VALUE, for instance -f seed 1.",
+            ) from error
+
+    return select(
+        plan,
+        operations=arguments.operation,
+        ids=arguments.job_id,
+        job_filter=matching if arguments.filter else None,
+    )

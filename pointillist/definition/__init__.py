@@ -1,0 +1,1 @@
+"""What the user declared: operations, conditions, labels, aggregates, directives. Reads no workspace."""

@@ -1,0 +1,197 @@
+"""Aggregates: which jobs one task of an operation works on.
+
+Owns the grouping of jobs into tuples and the ids of those tuples. Knows nothing of conditions or tasks; reads state
+points only through the :class:`JobSource` it is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+
+class Aggregate(NamedTuple):
+    """The ids of the jobs that one task works on, and the id of the tuple itself."""
+
+    id: str
+    job_ids: tuple[str, ...]
+
+
+def aggregate_of(job_ids: Iterable[str]) -> Aggregate:
+    """Make an aggregate; its id is the job's own id for one job and depends on the order for several."""
+    ids = tuple(job_ids)
+    return Aggregate(aggregate_id(ids), ids)
+
+
+def aggregate_id(job_ids: Sequence[str]) -> str:
+    """Return the id of a tuple of jobs: the job id, or ``agg-`` and the MD5 of the ids joined by commas."""
+    if len(job_ids) == 1:
+        return job_ids[0]
+    return "agg-" + hashlib.md5(",".join(job_ids).encode(), usedforsecurity=False).hexdigest()
+
+
+def get_aggregate_id(aggregate: Iterable[Any]) -> str:
+    """Return the id of an aggregate of signac jobs."""
+    return aggregate_id([job.id for job in aggregate])
+
+
+class JobSource(Protocol):
+    """What grouping needs to know of the jobs."""
+
+    def statepoint(self, job_id: str) -> dict[str, Any]:
+        """Return the state point as plain data."""
+
+    def job(self, job_id: str) -> Any:
+        """Return the signac job, for user functions."""
+
+
+class aggregator:
+    """Declare which jobs an operation works on together.
+
+    Parameters
+    ----------
+    aggregator_function
+        Takes the list of selected, sorted jobs and returns an iterable of iterables of jobs. Default: one aggregate
+        of all jobs.
+    sort_by
+        A state point key, or a function of a job, to sort by before grouping.
+    sort_ascending
+        Sort order of ``sort_by``.
+    select
+        A predicate; jobs for which it is false belong to no aggregate.
+
+    Examples
+    --------
+    ``@FlowProject.operation(aggregator=aggregator.groupby("seed"))``
+    """
+
+    def __init__(
+        self,
+        aggregator_function: Callable[[list[Any]], Iterable[Iterable[Any]]] | None = None,
+        sort_by: str | Callable[[Any], Any] | None = None,
+        sort_ascending: bool = True,
+        select: Callable[[Any], bool] | None = None,
+    ) -> None:
+        for name, value, allowed in (
+            ("aggregator_function", aggregator_function, callable),
+            ("sort_by", sort_by, lambda v: callable(v) or isinstance(v, str)),
+            ("select", select, callable),
+        ):
+            if value is not None and not allowed(value):
+                raise TypeError(f"aggregator: {name} can't be {value!r}.")
+        self._function = aggregator_function
+        self._sort_by = sort_by
+        self._sort_ascending = bool(sort_ascending)
+        self._select = select
+        self._group: Callable[[JobSource, list[str]], Iterable[Iterable[str]]] = self._by_function
+        self.is_single = False
+
+    @classmethod
+    def groupsof(
+        cls,
+        num: int = 1,
+        sort_by: str | Callable[[Any], Any] | None = None,
+        sort_ascending: bool = True,
+        select: Callable[[Any], bool] | None = None,
+    ) -> aggregator:
+        """Chunks of ``num`` jobs; the last may be shorter."""
+        try:
+            size = int(num)
+        except TypeError:
+            raise TypeError(f"aggregator.groupsof: num must be an integer, not {num!r}.") from None
+        if size != num or size <= 0:
+            raise ValueError(f"aggregator.groupsof: num must be a positive integer, not {num!r}.")
+        self = cls(sort_by=sort_by, sort_ascending=sort_ascending, select=select)
+        self._group = lambda source, ids: (ids[i : i + size] for i in range(0, len(ids), size))
+        self.is_single = size == 1 and sort_by is None and select is None
+        return self
+
+    @classmethod
+    def groupby(
+        cls,
+        key: str | Iterable[str] | Callable[[Any], Any],
+        default: Any = None,
+        sort_by: str | Callable[[Any], Any] | None = None,
+        sort_ascending: bool = True,
+        select: Callable[[Any], bool] | None = None,
+    ) -> aggregator:
+        """One aggregate for each value of a state point key, of several keys, or of a function of a job.
+
+        A job without the key raises ``KeyError`` unless ``default`` (for several keys: one default each) is given.
+        """
+        self = cls(sort_by=sort_by, sort_ascending=sort_ascending, select=select)
+        value_of = _group_value(key, default)
+
+        def group(source: JobSource, ids: list[str]) -> Iterable[Iterable[str]]:
+            keyed = sorted(((value_of(source, i), i) for i in ids), key=lambda pair: pair[0])
+            for _, members in itertools.groupby(keyed, key=lambda pair: pair[0]):
+                yield [i for _, i in members]
+
+        self._group = group
+        return self
+
+    def aggregates(self, source: JobSource, job_ids: Sequence[str]) -> list[Aggregate]:
+        """Group jobs, in a deterministic order."""
+        if self.is_single:
+            return [Aggregate(i, (i,)) for i in job_ids]
+        ids = list(job_ids)
+        if self._select is not None:
+            select = self._select
+            ids = [i for i in ids if select(source.job(i))]
+        if isinstance(self._sort_by, str):
+            key = self._sort_by
+            ids.sort(key=lambda i: _plain_value(source, i, key), reverse=not self._sort_ascending)
+        elif self._sort_by is not None:
+            function = self._sort_by
+            ids.sort(key=lambda i: function(source.job(i)), reverse=not self._sort_ascending)
+        groups = (tuple(group) for group in self._group(source, ids))
+        return [aggregate_of(group) for group in groups if group]
+
+    def _by_function(self, source: JobSource, ids: list[str]) -> Iterable[Iterable[str]]:
+        if self._function is None:
+            return [ids]
+        groups = self._function([source.job(i) for i in ids])
+        return ([job.id for job in group] for group in groups)
+
+
+_MISSING = object()
+
+
+def _plain_value(source: JobSource, job_id: str, key: str, default: Any = _MISSING) -> Any:
+    """Look a key up in the state point; dots descend into nested mappings."""
+    value: Any = source.statepoint(job_id)
+    if key in value:
+        return value[key]
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            if default is _MISSING:
+                raise KeyError(f"Job {job_id} has no state point key {key!r}.")
+            return default
+        value = value[part]
+    return value
+
+
+def _group_value(key: Any, default: Any) -> Callable[[JobSource, str], Any]:
+    if isinstance(key, str):
+        fallback = _MISSING if default is None else default
+        return lambda source, job_id: _plain_value(source, job_id, key, fallback)
+    if callable(key):
+        return lambda source, job_id: key(source.job(job_id))
+    if not isinstance(key, Iterable):
+        raise TypeError(f"aggregator.groupby: key must be a state point key, several, or a function, not {key!r}.")
+    keys = tuple(key)
+    if default is None:
+        defaults: tuple[Any, ...] = (_MISSING,) * len(keys)
+    elif isinstance(default, Iterable) and not isinstance(default, str):
+        defaults = tuple(default)
+    else:
+        raise TypeError("aggregator.groupby: with several keys, default must hold one value for each.")
+    if len(defaults) != len(keys):
+        raise ValueError(f"aggregator.groupby: {len(keys)} keys but {len(defaults)} defaults.")
+    return lambda source, job_id: tuple(_plain_value(source, job_id, k, d) for k, d in zip(keys, defaults, strict=True))
+
+
+EACH_JOB = aggregator.groupsof(1)
+"""The default: each job on its own."""

@@ -1,0 +1,88 @@
+"""Execute one operation in this process, unconditionally: what a cluster job or a person at a shell asks for."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from pointillist.definition.aggregates import Aggregate
+from pointillist.definition.operations import Operation
+from pointillist.errors import EXIT_FAILED, EXIT_OK, TaskRunningError
+from pointillist.execution.commands import shell_command
+from pointillist.state.journal import JournalWriter, Outcome
+from pointillist.state.selection import aggregate_ids
+from pointillist.state.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pointillist.project import FlowProject
+
+
+def execute(project: FlowProject, operation: Operation, ids: Sequence[str]) -> int:
+    """Execute an operation for some aggregates, one after the other, and return the exit code.
+
+    Raises
+    ------
+    SelectionError
+        When an id is unknown.
+    TaskRunningError
+        When another process works on one of the tasks.
+    """
+    workspace = project.read_workspace()
+    sessions = project.sessions()
+    session = sessions.open()
+    journal = JournalWriter(project.journal(), session)
+    code = EXIT_OK
+    try:
+        for aggregate in _aggregates(workspace, operation, ids):
+            if not sessions.claim(session, operation.name, aggregate.id):
+                holder = sessions.holder(operation.name, aggregate.id)
+                raise TaskRunningError(
+                    f"{operation.name} ({aggregate.id}) is being worked on by {holder}.",
+                    hint="Wait for it to end, or stop that process.",
+                )
+            attempt = journal.start(operation.name, aggregate.id, log="")
+            exit_code, message = 130, "stopped by the user"
+            try:
+                exit_code, message = _execute(workspace, operation, aggregate, project.path)
+            finally:
+                outcome = {0: Outcome.ENDED, 130: Outcome.INTERRUPTED}.get(exit_code, Outcome.FAILED)
+                journal.end(attempt, outcome, exit_code=exit_code, message=message)
+                sessions.release(operation.name, aggregate.id)
+            if exit_code:
+                code = EXIT_FAILED
+    finally:
+        journal.close()
+        session.close()
+    return code
+
+
+def _aggregates(workspace: Workspace, operation: Operation, ids: Sequence[str]) -> Iterable[Aggregate]:
+    if ids and operation.aggregator.is_single and all(re.fullmatch(r"[0-9a-f]{32}", i) for i in ids):
+        # What cluster jobs ask for: the other jobs of the workspace need not be looked at.
+        for job_id in ids:
+            workspace.statepoint(job_id)
+        return [Aggregate(i, (i,)) for i in ids]
+    aggregates = operation.aggregator.aggregates(workspace, workspace.job_ids)
+    if not ids:
+        return aggregates
+    chosen = aggregate_ids(ids, [aggregate.id for aggregate in aggregates])
+    return [aggregate for aggregate in aggregates if aggregate.id in chosen]
+
+
+def _execute(workspace: Workspace, operation: Operation, aggregate: Aggregate, root: str) -> tuple[int, str]:
+    jobs = [workspace.job(i) for i in aggregate.job_ids]
+    try:
+        if operation.cmd:
+            code = subprocess.run(["/bin/sh", "-c", shell_command(operation, jobs)], cwd=root, check=False).returncode
+            return code, f"exit code {code}" if code else ""
+        with jobs[0] if operation.with_job else contextlib.nullcontext():
+            operation.function(*jobs)
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        return 1, f"{type(error).__name__}: {error}"
+    return 0, ""

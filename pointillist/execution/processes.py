@@ -1,0 +1,275 @@
+"""Processes that work on tasks: shell commands, forked workers for Python operations, and calls in this process.
+
+All have the same face: ``fileno`` becomes readable when there may be news, ``poll`` says whether it has ended,
+``signal`` reaches the process with all its children. None knows what a task is; the journal and the claims belong to
+the loop that uses them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal as signals
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended; ``exit_code`` is negative for a signal, as in :mod:`subprocess`."""
+
+    exit_code: int
+    error: str = ""
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether it was asked to stop, and did."""
+        return self.exit_code in (
+            -signals.SIGINT,
+            -signals.SIGTERM,
+            128 + signals.SIGINT,
+            128 + signals.SIGTERM,
+        )
+
+    def in_words(self) -> str:
+        """Say how it ended."""
+        if self.error:
+            return self.error
+        code = self.exit_code if self.exit_code < 0 else 128 - self.exit_code if self.exit_code > 128 else 0
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                name = signals.Signals(-code).name
+                return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        return f"exit code {self.exit_code}"
+
+
+class Process(Protocol):
+    """Something that works on one or several tasks."""
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that becomes readable when it may have ended; None: ask by polling."""
+
+    def poll(self) -> Ended | None:
+        """Return how it ended, or None while it runs."""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it and its children."""
+
+
+class ShellProcess:
+    """A shell command in a process group of its own, its output in a file.
+
+    Parameters
+    ----------
+    command
+        Handed to ``/bin/sh -c``.
+    log
+        Path of the file for standard output and standard error.
+    cwd
+        Folder to run in.
+    env
+        Variables beside those of this process.
+    keep_fd
+        A descriptor the process and its children keep open.
+    """
+
+    def __init__(self, command: str, *, log: str, cwd: str, env: dict[str, str], keep_fd: int) -> None:
+        with open(log, "ab", buffering=0) as output:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=os.environ | env,
+                pass_fds=(keep_fd,),
+                start_new_session=True,
+            )
+        self._pidfd = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
+
+    def fileno(self) -> int | None:
+        return self._pidfd
+
+    def poll(self) -> Ended | None:
+        code = self._process.poll()
+        if code is None:
+            return None
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        return Ended(code)
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+class InlineCall:
+    """A Python call made at once, in this process; its output goes where it always goes."""
+
+    def __init__(self, call: Callable[[], None], *, log: str) -> None:
+        self._ended = _call(call, log)
+
+    def fileno(self) -> int | None:
+        return None
+
+    def poll(self) -> Ended | None:
+        return self._ended
+
+    def signal(self, number: int) -> None:
+        return
+
+
+class Worker:
+    """A forked copy of this process that makes Python calls one after the other.
+
+    The copy has everything this process has imported, so a call costs a message, not a start. Must be made while this
+    process has no other threads.
+
+    Parameters
+    ----------
+    function
+        Called in the worker with what :meth:`call` is given.
+    close_fds
+        Descriptors of this process that the worker must not hold.
+    cwd
+        Folder to work in.
+    """
+
+    def __init__(self, function: Callable[..., None], *, close_fds: Sequence[int], cwd: str) -> None:
+        ours, theirs = socket.socketpair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            ours.close()
+            for handle in close_fds:
+                with contextlib.suppress(OSError):
+                    os.close(handle)
+            _serve(function, theirs, cwd)
+        theirs.close()
+        self._socket = ours
+        self._ended: Ended | None = None
+
+    def fileno(self) -> int | None:
+        return self._socket.fileno() if self._socket.fileno() >= 0 else None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take another call."""
+        return self._socket.fileno() >= 0
+
+    def call(self, log: str, *arguments: Any) -> None:
+        """Begin a call; ``arguments`` must be plain data."""
+        self._ended = None
+        try:
+            self._socket.sendall(json.dumps([log, arguments]).encode() + b"\n")
+        except OSError:
+            self._ended = self._reap()
+
+    def poll(self) -> Ended | None:
+        if self._ended is None:
+            self._ended = self._receive()
+        return self._ended
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._pid, number)
+
+    def close(self) -> None:
+        """Let the worker go; it ends when it has nothing to do."""
+        if self.is_alive:
+            self._reap()
+
+    def _receive(self) -> Ended | None:
+        self._socket.setblocking(False)
+        try:
+            answer = self._socket.recv(1 << 16)
+        except BlockingIOError:
+            return None
+        except OSError:
+            answer = b""
+        finally:
+            self._socket.setblocking(True)
+        if not answer:
+            return self._reap()
+        code, error = json.loads(answer)
+        return Ended(code, error)
+
+    def _reap(self) -> Ended:
+        self._socket.close()
+        _, status = os.waitpid(self._pid, 0)
+        return Ended(os.waitstatus_to_exitcode(status))
+
+
+def _serve(function: Callable[..., None], channel: socket.socket, cwd: str) -> None:
+    """Make the calls that arrive, until the other side closes. Never returns."""
+    try:
+        os.setsid()
+        signals.set_wakeup_fd(-1)
+        signals.signal(signals.SIGINT, signals.SIG_IGN)
+        signals.signal(signals.SIGTERM, signals.SIG_DFL)
+        signals.signal(signals.SIGHUP, signals.SIG_DFL)
+        os.chdir(cwd)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - lives as long as the worker
+        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+        with channel.makefile("rb") as requests:
+            for line in requests:
+                log, arguments = json.loads(line)
+                handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+                os.dup2(handle, 1)
+                os.dup2(handle, 2)
+                os.close(handle)
+                ended = _call(lambda arguments=arguments: function(*arguments), None)  # type: ignore[misc]
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stdout.flush()
+                channel.sendall(json.dumps([ended.exit_code, ended.error[-20_000:]]).encode())
+    except BaseException:
+        traceback.print_exc()
+        os._exit(70)
+    os._exit(0)
+
+
+def _call(call: Callable[[], None], log: str | None) -> Ended:
+    """Make a call and say how it ended; a traceback goes to ``log`` or, without, to standard error."""
+    try:
+        previous = signals.getsignal(signals.SIGINT)
+        if log is None:
+            signals.signal(signals.SIGINT, signals.default_int_handler)
+        try:
+            call()
+        finally:
+            if log is None:
+                signals.signal(signals.SIGINT, previous)
+    except KeyboardInterrupt:
+        return Ended(-signals.SIGINT)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+        return Ended(code, "" if code == 0 else f"SystemExit: {error.code}")
+    except BaseException as error:
+        text = _user_traceback(error)
+        if log is None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        else:
+            with open(log, "a", encoding="utf-8") as file:
+                file.write(text)
+        return Ended(1, f"{type(error).__name__}: {error}")
+    return Ended(0)
+
+
+def _user_traceback(error: BaseException) -> str:
+    """Format a traceback from the user's first frame on; frames of the engine are of no use to the user."""
+    frame = error.__traceback__
+    here = os.path.dirname(os.path.abspath(__file__))
+    while frame is not None and os.path.abspath(frame.tb_frame.f_code.co_filename).startswith(here):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))

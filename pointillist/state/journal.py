@@ -1,0 +1,220 @@
+"""The journal: what was attempted, when, by whom, and how it ended.
+
+Each process that runs tasks appends JSON lines to a file of its own; readers merge them. A line cut off by a crash is
+skipped. The journal adds what conditions can't know and is never asked whether a task is complete: deleting it loses
+history, not results.
+
+Every line has ``event`` (``start`` or ``end``), ``attempt`` and ``time`` (seconds since 1970, UTC). A start also has
+``operation``, ``aggregate``, ``log`` (relative to the project), ``host``, ``pid`` and, for a batch, the ``batch`` it
+belongs to; an end has ``outcome``, ``exit_code``, ``message`` and, of a failure, the ``fingerprint`` of its inputs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pointillist.state.sessions import Session
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    COMPLETED = "completed"
+    """The post-conditions hold."""
+    ENDED = "ended"
+    """It ended well; there are no post-conditions, or they do not hold yet."""
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """It was stopped from outside, or the process that ran it vanished."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One execution of a task."""
+
+    id: str
+    operation: str
+    aggregate_id: str
+    session: str
+    started: float
+    log: str
+    host: str
+    pid: int
+    batch: str | None = None
+    ended: float | None = None
+    outcome: Outcome | None = None
+    """None while it runs, and when the process that ran it vanished."""
+    exit_code: int | None = None
+    message: str = ""
+    fingerprint: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the attempt as plain data."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Journal:
+    """All attempts that were ever recorded in a project, merged.
+
+    Parameters
+    ----------
+    path
+        The folder with the journal files; it need not exist.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._attempts: dict[str, Attempt] | None = None
+        self._last: dict[tuple[str, str], Attempt] = {}
+
+    def attempts(self) -> list[Attempt]:
+        """Return all attempts in the order they started."""
+        return sorted(self._read().values(), key=lambda attempt: (attempt.started, attempt.id))
+
+    def last(self, operation: str, aggregate_id: str) -> Attempt | None:
+        """Return the last attempt at a task."""
+        self._read()
+        return self._last.get((operation, aggregate_id))
+
+    def forget(self) -> None:
+        """Read the files anew at the next question."""
+        self._attempts = None
+
+    def add(self, attempt: Attempt) -> None:
+        """Take note of an attempt this process has just recorded itself."""
+        self._read()[attempt.id] = attempt
+        self._last[attempt.operation, attempt.aggregate_id] = attempt
+
+    def _read(self) -> dict[str, Attempt]:
+        if self._attempts is None:
+            self._attempts = {}
+            for session, record in self._records():
+                self._take(session, record)
+            self._last = {}
+            for attempt in self.attempts():
+                self._last[attempt.operation, attempt.aggregate_id] = attempt
+        return self._attempts
+
+    def _records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        try:
+            names = sorted(name for name in os.listdir(self.path) if name.endswith(".jsonl"))
+        except FileNotFoundError:
+            return
+        for name in names:
+            with open(os.path.join(self.path, name), "rb") as file:
+                for line in file:
+                    try:
+                        record = json.loads(line)
+                    except ValueError:
+                        continue
+                    if isinstance(record, dict):
+                        yield name.removesuffix(".jsonl"), record
+
+    def _take(self, session: str, record: dict[str, Any]) -> None:
+        assert self._attempts is not None
+        try:
+            if record["event"] == "start":
+                self._attempts[record["attempt"]] = Attempt(
+                    record["attempt"],
+                    record["operation"],
+                    record["aggregate"],
+                    session,
+                    record["time"],
+                    record["log"],
+                    record["host"],
+                    record["pid"],
+                    record.get("batch"),
+                )
+            elif record["event"] == "end" and record["attempt"] in self._attempts:
+                attempt = self._attempts[record["attempt"]]
+                attempt.ended = record["time"]
+                attempt.outcome = Outcome(record["outcome"])
+                attempt.exit_code = record.get("exit_code")
+                attempt.message = record.get("message", "")
+                attempt.fingerprint = record.get("fingerprint", "")
+        except (KeyError, ValueError):
+            return  # a line of a later version, or damaged: the conditions still tell the truth
+
+
+class JournalWriter:
+    """Appends the attempts of one session to its own journal file, made with the first of them."""
+
+    def __init__(self, journal: Journal, session: Session) -> None:
+        self._journal = journal
+        self._session = session
+        self._handle: int | None = None
+        self._count = 0
+
+    def start(self, operation: str, aggregate_id: str, *, log: str, batch: str | None = None) -> Attempt:
+        """Record that an attempt starts."""
+        self._count += 1
+        attempt = Attempt(
+            f"{self._session.id}-{self._count}",
+            operation,
+            aggregate_id,
+            self._session.id,
+            time.time(),
+            log,
+            self._session.host,
+            os.getpid(),
+            batch,
+        )
+        record = {
+            "event": "start",
+            "attempt": attempt.id,
+            "time": attempt.started,
+            "operation": operation,
+            "aggregate": aggregate_id,
+            "log": log,
+            "host": attempt.host,
+            "pid": attempt.pid,
+        }
+        self._append(record | ({"batch": batch} if batch else {}))
+        self._journal.add(attempt)
+        return attempt
+
+    def end(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        *,
+        exit_code: int | None = None,
+        message: str = "",
+        fingerprint: str = "",
+    ) -> None:
+        """Record how an attempt ended."""
+        attempt.ended, attempt.outcome = time.time(), outcome
+        attempt.exit_code, attempt.message, attempt.fingerprint = exit_code, message, fingerprint
+        record: dict[str, Any] = {
+            "event": "end",
+            "attempt": attempt.id,
+            "time": attempt.ended,
+            "outcome": outcome,
+            "exit_code": exit_code,
+        }
+        if message:
+            record["message"] = message
+        if fingerprint:
+            record["fingerprint"] = fingerprint
+        self._append(record)
+
+    def close(self) -> None:
+        """Make sure that what was recorded is on the disk."""
+        if self._handle is not None:
+            os.fsync(self._handle)
+            os.close(self._handle)
+            self._handle = None
+
+    def _append(self, record: dict[str, Any]) -> None:
+        if self._handle is None:
+            os.makedirs(self._journal.path, exist_ok=True)
+            path = os.path.join(self._journal.path, f"{self._session.id}.jsonl")
+            self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        # One write a line: a line is there whole or, after a crash, recognisably cut off.
+        os.write(self._handle, json.dumps(record, separators=(",", ":")).encode() + b"\n")
