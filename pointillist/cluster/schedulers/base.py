@@ -209,12 +209,7 @@ class Scheduler(ABC):
     def is_rejection(self, answer: Answer) -> bool:
         """Whether a failed submission was refused for its content, rather than for the scheduler's state."""
         words = said(answer)
-        return (
-            answer.returncode is not None
-            and answer.returncode > 0
-            and bool(words)
-            and not self._is_down(words)
-        )
+        return answer.returncode is not None and answer.returncode > 0 and bool(words) and not self._is_down(words)
 
     def may_have_acted(self, answer: Answer) -> bool:
         """Whether a failed submission may have been accepted all the same."""
@@ -239,9 +234,7 @@ class Scheduler(ABC):
         """Whether the scheduler's commands are on this machine; looks, and runs nothing."""
         return shutil.which(cls.probe) is not None
 
-    def submit(
-        self, script_path: str, request: Request, *, flags: Sequence[str] = (), cwd: str | None = None
-    ) -> str:
+    def submit(self, script_path: str, request: Request, *, flags: Sequence[str] = (), cwd: str | None = None) -> str:
         """Submit a script that already carries its header, and return its id.
 
         Parameters
@@ -295,6 +288,7 @@ class Scheduler(ABC):
         -------
         dict
             By id. A job that was asked for and is not there has left the scheduler's memory: ask `history`.
+            Slurm keeps no record at all of an array element that was cancelled before it started.
 
         Raises
         ------
@@ -395,9 +389,7 @@ class Scheduler(ABC):
 def said(answer: Answer) -> str:
     """Return the scheduler's own words, without the name of the program before each line."""
     lines = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
-    return "; ".join(
-        line.split(": ", 1)[-1] if line.startswith(_OWN_NAMES) else line for line in lines if line
-    )
+    return "; ".join(line.split(": ", 1)[-1] if line.startswith(_OWN_NAMES) else line for line in lines if line)
 
 
 _OWN_NAMES = (

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from pointillist.cluster.errors import RequestError
+from pointillist.cluster.schedulers import local_queue
 from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State, said
 from pointillist.cluster.schedulers.commands import (
     QUERY_TIMEOUT_S,
@@ -51,7 +52,7 @@ class Local(Scheduler):
     probe = sys.executable
     array_index = "${POINTILLIST_ARRAY_INDEX}"
     names_each_unknown_id = True
-    down_words = ("the queue's folder", "traceback")
+    down_words = ("the queue's folder or the script", "traceback")
 
     def __init__(
         self,
@@ -123,8 +124,8 @@ class Local(Scheduler):
         return "no such cluster job" in said(answer).lower()
 
     def _verb(self, verb: str) -> list[str]:
-        module = "pointillist.cluster.schedulers.local_queue"
-        return [sys.executable, "-m", module, verb, f"--folder={self.folder}"]
+        # By its path and isolated: nothing of the package, the environment or the current folder is imported.
+        return [sys.executable, "-I", "-S", local_queue.__file__, verb, f"--folder={self.folder}"]
 
 
 def _state(word: str) -> State:

@@ -2,8 +2,8 @@
 
 Owns the folder. ``submit`` makes ``<folder>/<id>/`` and leaves a watcher behind, which waits for holds,
 dependencies and cores, runs the script, and alone writes ``state.json``. It holds a lock for as long as it
-lives, so anybody can tell a running job from a lost one. Run as ``python -m
-pointillist.cluster.schedulers.local_queue``. It knows nothing of the rest of the package.
+lives, so anybody can tell a running job from a lost one. Runs as a script, by its path, and knows nothing of
+the rest of the package.
 """
 
 from __future__ import annotations
@@ -29,6 +29,14 @@ _LONGEST_PAUSE_S = 0.2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command of the queue; return its exit code."""
+    try:
+        return _command(arguments)
+    except OSError as error:
+        print(f"The queue's folder or the script cannot be used: {error}", file=sys.stderr)
+        return 1
+
+
+def _command(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="local_queue", allow_abbrev=False)
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb in ("submit", "query", "cancel", "release", "watch"):
@@ -86,10 +94,7 @@ def _submit(options: argparse.Namespace) -> int:
         return 1
     for one in options.after:
         kind, _, other = one.partition(":")
-        if (
-            kind not in ("ok", "not_ok", "any", "started", "elementwise")
-            or _read(options.folder, other) is None
-        ):
+        if kind not in ("ok", "not_ok", "any", "started", "elementwise") or _read(options.folder, other) is None:
             print(f"There is no such cluster job to wait for: {one}", file=sys.stderr)
             return 1
     job_id, folder = _new_folder(options.folder)
@@ -100,7 +105,7 @@ def _submit(options: argparse.Namespace) -> int:
     _write(os.path.join(folder, "job.json"), job | {"cwd": os.getcwd()})
     # The lock goes with the file description to the watcher: there is no moment without an owner.
     subprocess.Popen(
-        [sys.executable, "-m", __spec__.name, "watch", f"--folder={options.folder}", job_id],
+        [sys.executable, "-I", "-S", __file__, "watch", f"--folder={options.folder}", job_id],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -123,9 +123,7 @@ class Lsf(Scheduler):
 
     def output_pattern(self, stem: str, *, array: bool) -> str:
         if "%" in stem:
-            raise RequestError(
-                f"LSF reads '%' in a path as a pattern: {stem!r}.", hint="Choose another folder."
-            )
+            raise RequestError(f"LSF reads '%' in a path as a pattern: {stem!r}.", hint="Choose another folder.")
         return f"{stem}-%J_%I.out" if array else f"{stem}-%J.out"
 
     def all_unknown(self, answer: Answer) -> bool:
@@ -219,9 +217,7 @@ def _cluster_job(record: Mapping[str, Any]) -> ClusterJob:
         exit_code = 0
     elif native == "EXIT":
         reason = values.get("EXIT_REASON", "")
-        state, words = _ENDINGS.get(
-            reason.split(":", 1)[0].strip(), (state, "Its script ended with an error.")
-        )
+        state, words = _ENDINGS.get(reason.split(":", 1)[0].strip(), (state, "Its script ended with an error."))
     elif state is State.HELD:
         words = "It is held; 'bresume' lets it start."
     elif never:

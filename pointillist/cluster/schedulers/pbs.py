@@ -85,7 +85,7 @@ class Pbs(Scheduler):
         for one in request.after:
             if one.kind not in _AFTER:
                 raise RequestError(
-                    f"Request '{request.name}': PBS lets no element of an array wait for its twin in another.",
+                    f"Request '{request.name}': PBS lets no element of an array wait for one of another.",
                     hint="Submit without arrays, or let the whole array wait for the whole other one.",
                 )
             wanted.append(f"{_AFTER[one.kind]}:{self._native_id(one.job_id)}")
@@ -169,9 +169,7 @@ class Pbs(Scheduler):
         if request.qos:
             raise RequestError(f"Request '{request.name}': PBS has no quality of service; choose a queue.")
         if request.signal_before_s is not None:
-            raise RequestError(
-                f"Request '{request.name}': PBS sends no signal of choice before the time limit."
-            )
+            raise RequestError(f"Request '{request.name}': PBS sends no signal of choice before the time limit.")
         yield "-j oe"
         if request.output:
             yield f"-o {shlex.quote(request.output)}"

@@ -133,9 +133,7 @@ class Request:
     def __post_init__(self) -> None:
         for name, least in (("processes", 1), ("threads_per_process", 1), ("gpus_per_process", 0)):
             if getattr(self, name) < least:
-                raise RequestError(
-                    f"Request '{self.name}': {name} is {getattr(self, name)}, not {least} or more."
-                )
+                raise RequestError(f"Request '{self.name}': {name} is {getattr(self, name)}, not {least} or more.")
         for name in (
             "gpus",
             "nodes",

@@ -110,9 +110,7 @@ _REASONS: Mapping[str, str] = {
     "job requeued in held state": "It was put back and is held.",
 }
 _NEVER = frozenset({"DependencyNeverSatisfied", "BadConstraints"})
-_HELD = frozenset(
-    {"JobHeldUser", "JobHeldAdmin", "launch failed requeued held", "job requeued in held state"}
-)
+_HELD = frozenset({"JobHeldUser", "JobHeldAdmin", "launch failed requeued held", "job requeued in held state"})
 
 _AFTER = {
     After.OK: "afterok",
@@ -186,29 +184,21 @@ class Slurm(Scheduler):
         lines = stdout.strip().splitlines()
         # "<id>" or "<id>;<cluster>"; a site's wrapper may print lines of its own before it.
         match = (
-            re.fullmatch(r"(?:Submitted batch job )?(\d+)(?:;\S+)?(?: on cluster \S+)?", lines[-1])
-            if lines
-            else None
+            re.fullmatch(r"(?:Submitted batch job )?(\d+)(?:;\S+)?(?: on cluster \S+)?", lines[-1]) if lines else None
         )
         if match is None:
             raise ValueError("no id")
         return match[1]
 
     def query_command(self, ids: Sequence[str] | None = None, *, user: str) -> list[str]:
-        fields = (
-            ",".join(f"{name}:{_FIELD}" for name in _QUERY_FIELDS[:-1]) + f",{_QUERY_FIELDS[-1]}:{_RECORD}"
-        )
+        fields = ",".join(f"{name}:{_FIELD}" for name in _QUERY_FIELDS[:-1]) + f",{_QUERY_FIELDS[-1]}:{_RECORD}"
         whose = [f"--user={user}"] if ids is None else [f"--jobs={','.join(ids)}"]
         # The header line stays: it is the only proof that an empty answer is an answer.
         return ["squeue", "--states=all", *whose, f"--Format={fields}"]
 
     def parse_query(self, text: str) -> dict[str, ClusterJob]:
         records = text.split(_RECORD)
-        if (
-            len(records) < 2
-            or "JOBID" not in records[0]
-            or records[0].count(_FIELD) != len(_QUERY_FIELDS) - 1
-        ):
+        if len(records) < 2 or "JOBID" not in records[0] or records[0].count(_FIELD) != len(_QUERY_FIELDS) - 1:
             raise ValueError("the header line is missing")
         if records[-1].strip():
             raise ValueError("the last record is cut off")

@@ -1,0 +1,66 @@
+"""Fixtures of the cluster room: a real Slurm, fake schedulers, and one harness over all of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# The helpers beside this file are plain modules: they also run by hand, and as commands of the fakes.
+sys.path.insert(0, str(Path(__file__).parent))
+
+import fake_schedulers.lsf
+import fake_schedulers.pbs
+import fake_schedulers.slurm
+from fake_schedulers.queue import FakeScheduler
+from slurm_service import SlurmMissing, SlurmService, find_or_install
+
+FACES = {"slurm": fake_schedulers.slurm, "pbs": fake_schedulers.pbs, "lsf": fake_schedulers.lsf}
+
+
+@pytest.fixture(scope="session")
+def slurm_service() -> Iterator[SlurmService]:
+    """A real Slurm for the whole session; use `real_slurm` to speak to it."""
+    try:
+        find_or_install()
+    except SlurmMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI needs a real Slurm: {missing}")
+        pytest.skip(f"no real Slurm: {missing}")
+    # Not under pytest's own folder: the path of a socket may not be long.
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    service = SlurmService(folder)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def real_slurm(slurm_service: SlurmService, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmService]:
+    """The session's Slurm, spoken to by this test; its queue is emptied afterwards."""
+    for name, value in slurm_service.environment.items():
+        monkeypatch.setenv(name, value)
+    yield slurm_service
+    slurm_service.run("scancel", "--full", "--signal=KILL", "--user=" + os.environ.get("USER", "root"))
+    slurm_service.run("scancel", "--user=" + os.environ.get("USER", "root"))
+
+
+@pytest.fixture
+def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeScheduler:
+    """A fake Slurm on PATH."""
+    return put_on_path("slurm", tmp_path, monkeypatch)
+
+
+def put_on_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeScheduler:
+    """Make a fake scheduler and put its commands first on PATH."""
+    fake = FakeScheduler(tmp_path / f"fake {name}", FACES[name])
+    monkeypatch.setenv("PATH", f"{fake.bin}{os.pathsep}{os.environ['PATH']}")
+    return fake
