@@ -5,6 +5,7 @@ Declare operations with conditions on a subclass of :class:`FlowProject`, then `
 
 from pointillist.definition.aggregates import aggregator, get_aggregate_id
 from pointillist.definition.conditions import false, has_keys, isfile, not_, true
+from pointillist.definition.grid import grid, make_jobs
 from pointillist.project import FlowProject
 
 __version__ = "0.1.0"
@@ -18,8 +19,10 @@ __all__ = [
     "aggregator",
     "false",
     "get_aggregate_id",
+    "grid",
     "has_keys",
     "isfile",
+    "make_jobs",
     "not_",
     "true",
 ]

@@ -54,11 +54,8 @@ class Operation:
             isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 1
         ):
             raise DefinitionError(f"The operation {self.name} has batch={self.batch!r}: a positive number or True.")
-        if self.is_batched and (self.with_job or not self.aggregator.is_single):
-            raise DefinitionError(
-                f"The operation {self.name} has batch={self.batch!r}, which needs tasks of one job each.",
-                hint="Take away with_job or the aggregator, or the batch.",
-            )
+        if self.is_batched and self.with_job:
+            raise DefinitionError(f"The operation {self.name} has a batch and with_job, which needs one job at a time.")
 
     @property
     def is_batched(self) -> bool:
