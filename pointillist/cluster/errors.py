@@ -61,8 +61,7 @@ class SchedulerError(ClusterError):
         What the scheduler itself said.
     """
 
-    def __init__(self, message: str, *, command: tuple[str, ...] = (), words: str = "", hint: str = "") ->
-    None:
+    def __init__(self, message: str, *, command: tuple[str, ...] = (), words: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.command = command
         self.words = words

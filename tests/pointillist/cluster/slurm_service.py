@@ -79,8 +79,8 @@ def find_or_install() -> None:
             f"no {', '.join(_missing())} here; installing Slurm needs root on Debian or Ubuntu"
             f" (apt-get install {' '.join(PACKAGES)})"
         )
-    install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends",
-    *PACKAGES] quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", *PACKAGES]
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update"], install):
         done = subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode != 0 and command is install:
@@ -148,8 +148,7 @@ class SlurmService:
         """Start slurmd and wait until its node can take jobs."""
         self._spawn("slurmd", ["-D", "-N", "n1"])
         ready = ("idle", "mixed", "allocated")
-        self._wait(lambda: self.run("sinfo", "-h", "-o", "%T").split("\n")[0] in ready, "the node does not
-        come up")
+        self._wait(lambda: self.run("sinfo", "-h", "-o", "%T").split("\n")[0] in ready, "the node does not come up")
 
     def stop_controller(self) -> None:
         """Stop slurmctld: the scheduler is down."""

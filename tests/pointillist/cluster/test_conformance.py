@@ -6,9 +6,8 @@ A new scheduler is one more row in `HARNESSES`.
 from __future__ import annotations
 
 import itertools
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,10 +109,10 @@ HARNESSES = {
 
 
 @pytest.fixture(params=HARNESSES)
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
     folder = tmp_path / "study"
     folder.mkdir()
-    yield HARNESSES[request.param](request, folder)
+    return HARNESSES[request.param](request, folder)
 
 
 def test_submitted_job_is_found_by_the_id_that_was_returned(harness: Harness) -> None:
@@ -151,8 +150,8 @@ def test_cancelled_job_is_cancelled_and_cancelling_again_is_no_error(harness: Ha
 
 def test_job_waits_for_the_one_before_it(harness: Harness) -> None:
     first = harness.submit("echo first > order.txt", Request(name="first", hold=True))
-    second = harness.submit("echo second >> order.txt", Request(name="second", after=(Dependency(After.OK,
-    first),))) harness.advance()
+    second = harness.submit("echo second >> order.txt", Request(name="second", after=(Dependency(After.OK, first),)))
+    harness.advance()
     waiting = harness.wait(second, lambda job: bool(job.reason_words))
     assert waiting.state is State.QUEUED
     harness.scheduler.release([first])
@@ -205,12 +204,15 @@ def test_one_element_of_an_array_can_be_cancelled(harness: Harness) -> None:
 
 
 def test_elements_wait_for_their_own_predecessors(harness: Harness) -> None:
-    first = harness.submit(f"index={harness.scheduler.array_index}\nexit $((index == 1))", Request(name="a",
-    array=Array(3))) after = (Dependency(After.ELEMENTWISE, first),)
+    first = harness.submit(
+        f"index={harness.scheduler.array_index}\nexit $((index == 1))", Request(name="a", array=Array(3))
+    )
+    after = (Dependency(After.ELEMENTWISE, first),)
     try:
         second = harness.submit("true", Request(name="b", array=Array(3), after=after))
-    except RequestError as error:
-        assert error.hint
+    except RequestError:
+        # PBS has no such dependency, and says so before anything is submitted.
+        assert harness.scheduler.name == "pbs"
         return
     states = [harness.finish(element_id(second, index)).state for index in range(3)]
     assert states == [State.COMPLETED, State.CANCELLED, State.COMPLETED]
@@ -232,8 +234,10 @@ def test_long_name_with_slashes_comes_back(harness: Harness) -> None:
     assert harness.see(one).name == name
 
 
-@pytest.mark.parametrize("awkward", ["with space", "it's", 'a "quote"', "$(touch pwned)", "new\nline",
-"-dash", "ümlaut"]) def test_scripts_in_hostile_folders_run(harness: Harness, awkward: str) -> None:
+@pytest.mark.parametrize(
+    "awkward", ["with space", "it's", 'a "quote"', "$(touch pwned)", "new\nline", "-dash", "ümlaut"]
+)
+def test_scripts_in_hostile_folders_run(harness: Harness, awkward: str) -> None:
     folder = harness.folder / awkward
     folder.mkdir()
     one = harness.submit("touch ran", Request(name="hostile"), folder=folder, file=f" {awkward}.sh")
@@ -242,15 +246,23 @@ def test_long_name_with_slashes_comes_back(harness: Harness) -> None:
     assert not list(harness.folder.rglob("pwned"))
 
 
-@pytest.mark.parametrize("awkward", ["with space", "it's", 'a "quote"', "$(touch pwned)", "100%",
-"new\nline"]) def test_output_in_hostile_folders_is_written_there_or_refused(harness: Harness, awkward: str) -> None:
+SAID_TO_BE_IMPOSSIBLE = {
+    "slurm": ["new\nline"],
+    "pbs": ["new\nline"],
+    "lsf": ["new\nline", 'a "quote"', "100%"],
+    "local": ["new\nline"],
+}
+
+
+@pytest.mark.parametrize("awkward", ["with space", "it's", 'a "quote"', "$(touch pwned)", "100%", "new\nline"])
+def test_output_in_hostile_folders_is_written_there_or_refused(harness: Harness, awkward: str) -> None:
     folder = harness.folder / awkward
     folder.mkdir()
     try:
         output = harness.scheduler.output_pattern(str(folder / "log"), array=False)
         one = harness.submit("echo hello", Request(name="hostile", output=output))
-    except RequestError as error:
-        assert error.hint or '"' in awkward
+    except RequestError:
+        assert awkward in SAID_TO_BE_IMPOSSIBLE[harness.scheduler.name]
         return
     harness.finish(one)
     wait_for(lambda: [path.read_text() for path in folder.glob("log*.out")] == ["hello\n"])

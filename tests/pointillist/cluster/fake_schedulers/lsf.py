@@ -103,8 +103,8 @@ def _record(job: Job, unknown: str) -> dict[str, str]:
         }.get(job["reason"], "New job is waiting for scheduling;")
     elif job["state"] == "CANCELLED":
         orphan = job["reason"] == "DependencyNeverSatisfied"
-        record["EXIT_REASON"] = "TERM_ORPHAN_SYSTEM: orphaned" if orphan else "TERM_OWNER: job killed by
-        owner" record["EXIT_CODE"] = str(128 + job["signal"]) if job["signal"] else ""
+        record["EXIT_REASON"] = "TERM_ORPHAN_SYSTEM: orphaned" if orphan else "TERM_OWNER: job killed by owner"
+        record["EXIT_CODE"] = str(128 + job["signal"]) if job["signal"] else ""
     elif record["STAT"] == "EXIT":
         record["EXIT_CODE"] = str(128 + job["signal"] if job["signal"] else job["exit_code"])
     if unknown and job["state"] in LIVE:

@@ -101,8 +101,7 @@ class Queue:
         self.settle()
         return bool(found)
 
-    def close(self, job: Job, state: str, *, exit_code: int = 0, signal: int = 0, reason: str = "None") ->
-    None:
+    def close(self, job: Job, state: str, *, exit_code: int = 0, signal: int = 0, reason: str = "None") -> None:
         job.update(state=state, exit_code=exit_code, signal=signal, reason=reason)
 
     def settle(self) -> None:
@@ -178,8 +177,7 @@ def opened(path: str) -> Iterator[Queue]:
         file.truncate()
 
 
-def answer(face: Any, path: str, program: str, arguments: Sequence[str], stdin: str, cwd: str) -> Reply |
-None:
+def answer(face: Any, path: str, program: str, arguments: Sequence[str], stdin: str, cwd: str) -> Reply | None:
     """Answer one command of a fake scheduler; None means that it hangs."""
     with opened(path) as queue:
         faults = queue.faults
@@ -238,8 +236,8 @@ class FakeScheduler:
         with open(self.path, "w", encoding="utf-8") as file:
             json.dump(state, file)
         for program in face.PROGRAMS:
-            command = [sys.executable, "-I", "-S", os.path.abspath(__file__), face.__name__, self.path,
-            program] path = os.path.join(self.folder, "bin", program)
+            command = [sys.executable, "-I", "-S", os.path.abspath(__file__), face.__name__, self.path, program]
+            path = os.path.join(self.folder, "bin", program)
             with open(path, "w", encoding="utf-8") as file:
                 file.write(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
             os.chmod(path, 0o755)
@@ -306,8 +304,8 @@ class FakeScheduler:
             queue.settle()
 
     def advance(self) -> bool:
-        """Start what can start, run its scripts here and end it with their exit codes; False when nothing
-        moved.""" started = self.start()
+        """Start what can, run the scripts here, end with their exit codes; False when nothing moved."""
+        started = self.start()
         for one in started:
             job = self.jobs()[one]
             output = subprocess.DEVNULL
