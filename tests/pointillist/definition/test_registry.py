@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pointillist import FlowProject, isfile
+from pointillist.definition.registry import Definition, collect
+from pointillist.errors import FlowProjectDefinitionError
+
+
+def new_project() -> Any:
+    class Project(FlowProject):
+        pass
+
+    return Project
+
+
+def definition_of(cls: Any) -> Definition:
+    return collect(c.__dict__["_registry"] for c in cls.__mro__ if "_registry" in c.__dict__)
+
+
+def test_operation_may_be_the_innermost_or_the_outermost_decorator() -> None:
+    project = new_project()
+
+    @project.pre.isfile("a")
+    @project.post.isfile("b")
+    @project.operation
+    def innermost(job):
+        pass
+
+    @project.operation
+    @project.pre.isfile("a")
+    @project.post.isfile("b")
+    def outermost(job):
+        pass
+
+    for operation in definition_of(project).operations.values():
+        assert (operation.pre, operation.post) == ((isfile("a"),), (isfile("b"),))
+
+
+@pytest.mark.parametrize("declare", ["plain", "called", "named", "keyword"])
+def test_operation_is_declared_in_every_form(declare: str) -> None:
+    project = new_project()
+    decorator = {
+        "plain": lambda: project.operation,
+        "called": lambda: project.operation(),
+        "named": lambda: project.operation("other"),
+        "keyword": lambda: project.operation(name="other", cmd=True),
+    }[declare]()
+
+    @decorator
+    def work(job):
+        pass
+
+    (operation,) = definition_of(project).operations.values()
+    assert operation.name == ("work" if declare in ("plain", "called") else "other")
+    assert operation.function is work
+
+
+def test_conditions_are_asked_in_the_order_they_are_written() -> None:
+    project = new_project()
+
+    @project.pre.isfile("first")
+    @project.pre.isfile("second")
+    @project.operation
+    def work(job):
+        pass
+
+    assert definition_of(project).operations["work"].pre == (isfile("first"), isfile("second"))
+
+
+def test_subclass_inherits_operations_and_adds_conditions() -> None:
+    parent = new_project()
+
+    @parent.post.isfile("parent")
+    @parent.operation
+    def work(job):
+        pass
+
+    class Child(parent):
+        pass
+
+    Child.post.isfile("child")(work)
+    assert definition_of(Child).operations["work"].post == (isfile("child"), isfile("parent"))
+    assert definition_of(parent).operations["work"].post == (isfile("parent"),)
+
+
+def test_label_takes_functions_and_conditions() -> None:
+    project = new_project()
+    done = project.label("done")(isfile("a"))
+
+    @project.label
+    def big(job):
+        return True
+
+    assert list(definition_of(project).labels) == ["done", "big"]
+    assert done == isfile("a")
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda p: [p.operation("a")(lambda job: 0), p.operation("a")(lambda job: 1)], "two operations named a"),
+        (lambda p: p.label(isfile("x")), "needs a name"),
+        (lambda p: p.operation("a", batch=0)(lambda job: 0), None),
+        (lambda p: p.operation("a", batch=True, with_job=True)(lambda job: 0), None),
+        (lambda p: p.pre.after(len)(p.operation("a")(lambda job: 0)), None),
+    ],
+)
+def test_impossible_declarations_are_refused(declare: Any, message: str | None) -> None:
+    project = new_project()
+    with pytest.raises(FlowProjectDefinitionError, match=message):
+        declare(project)
+        definition_of(project)
+
+
+def test_an_operation_is_no_condition_and_a_condition_no_operation() -> None:
+    project = new_project()
+
+    def claim(job):
+        return True
+
+    @project.post(claim)
+    @project.operation
+    def work(job):
+        pass
+
+    with pytest.raises(FlowProjectDefinitionError, match=r"pre\.after|can't be a condition"):
+        project.pre(work)
+    with pytest.raises(FlowProjectDefinitionError, match="used as a condition"):
+        project.operation(claim)

@@ -1,0 +1,73 @@
+"""The arrows between the rooms point one way, and heavy packages stay out of commands that do not use them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ["definition", "state", "execution", "cli"]
+ENGINE = sorted((ROOT / "pointillist").rglob("*.py"))
+
+
+def imports_of(path: Path, *, at_import_time: bool = False) -> set[str]:
+    """Return the modules a file imports; those under ``TYPE_CHECKING`` do not count, they never run."""
+    found: set[str] = set()
+
+    def visit(nodes: list[ast.stmt]) -> None:
+        for node in nodes:
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+                continue
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module or "")
+            elif not (at_import_time and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
+                for part in ("body", "orelse", "finalbody", "handlers"):
+                    visit(getattr(node, part, []))
+
+    visit(ast.parse(path.read_text()).body)
+    return found
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms_import_downwards_only(path: Path) -> None:
+    room = path.relative_to(ROOT / "pointillist").parts[0]
+    forbidden = {
+        "definition": {"state", "execution", "cli", "cluster", "project"},
+        "state": {"execution", "cli", "cluster", "project"},
+        "execution": {"cli", "project"},
+        "cli": {"project"},
+        "cluster": {"definition", "state", "execution", "cli", "project"},
+    }.get(room, set())
+    for module in imports_of(path):
+        words = module.split(".")
+        assert not (words[0] == "pointillist" and len(words) > 1 and words[1] in forbidden), module
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_engine_does_not_know_the_science(path: Path) -> None:
+    assert not {module.split(".")[0] for module in imports_of(path)} & {"torch", "lightning", "plmnist", "flow"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plmnist").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_science_does_not_know_the_engine(path: Path) -> None:
+    assert not {module.split(".")[0] for module in imports_of(path)} & {"signac", "pointillist", "flow"}
+
+
+def test_importing_the_engine_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, pointillist; "
+        "print({'signac', 'numpy', 'rich', 'jinja2', 'torch', 'subprocess'} & set(sys.modules) or '')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_every_public_name_is_there() -> None:
+    import pointillist
+
+    assert all(hasattr(pointillist, name) for name in pointillist.__all__)
