@@ -1,0 +1,310 @@
+"""Many folders in one process: read configurations, share trainings, keep failures apart.
+
+Each folder holds a configuration and receives its results. Folders that need the same network share one training, and
+so do trainings that differ only in length; a network that a neighbouring folder has already is copied. What one folder
+does wrong never stops another. torch is imported only when something has to be computed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from plmnist import results
+from plmnist.config import Configuration
+from plmnist.errors import PlmnistError, ResultError
+from plmnist.registry import DATASETS
+
+if TYPE_CHECKING:
+    from plmnist.data import ImageSet
+    from plmnist.training import Trained, TrainingData
+
+T = TypeVar("T")
+
+__all__ = ["Listener", "attack_folders", "train_folders"]
+
+
+class Listener(Protocol):
+    """Is told about the fate of each folder, named as the caller named it."""
+
+    def started(self, folder: str) -> None:
+        """The work for a folder begins."""
+
+    def done(self, folder: str, summary: str) -> None:
+        """The folder's results are on the disk; `summary` says what they are."""
+
+    def failed(self, folder: str, error: Exception) -> None:
+        """The folder has no results. Anything but a PlmnistError or an OSError is a bug."""
+
+
+@dataclass
+class _Task:
+    name: str
+    config: Configuration
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.name)
+
+
+def train_folders(
+    folders: Iterable[str],
+    listener: Listener,
+    *,
+    config_name: str,
+    engine: str = "tensor",
+    data_dir: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Train the network of each folder, or leave or copy the one that is there.
+
+    Parameters
+    ----------
+    folders
+        Paths; each holds a configuration as JSON.
+    config_name
+        File name of the configuration in each folder.
+    engine
+        Name in :data:`plmnist.training.ENGINES`.
+    data_dir
+        Data folder; None means ``data`` in the current folder.
+    force
+        Train even what is there already.
+    """
+    tasks = []
+    for task in _read_configs(folders, config_name, listener):
+        if not force and results.complete_training(task.folder, task.config) is not None:
+            listener.started(task.name)
+            listener.done(task.name, f"already trained, {_train_summary(task.folder)}")
+        else:
+            tasks.append(task)
+    if not force:
+        tasks = _copy_from_neighbours(tasks, listener)
+
+    # The order keeps one data set in memory at a time, and its normalised form while the seed is the same.
+    trajectories: dict[tuple[str, int, str], list[_Task]] = defaultdict(list)
+    for task in tasks:
+        trajectories[task.config.dataset, task.config.seed, task.config.trajectory_key].append(task)
+    shelf: _Shelf[TrainingData] = _Shelf(lambda name: _prepare(name, data_dir))
+    for key in sorted(trajectories):
+        _train_trajectory(trajectories[key], listener, engine, shelf)
+
+
+def attack_folders(
+    folders: Iterable[str],
+    listener: Listener,
+    *,
+    config_name: str,
+    epsilons: Sequence[float] = (),
+    data_dir: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Attack the trained network in each folder with FGSM.
+
+    Parameters
+    ----------
+    folders, config_name, data_dir
+        As for :func:`train_folders`.
+    epsilons
+        Budgets in pixel units, besides the one of each configuration.
+    force
+        Attack even what has been attacked already.
+    """
+    same_network: dict[tuple[str, str], list[_Task]] = defaultdict(list)
+    for task in _read_configs(folders, config_name, listener):
+        if not force and results.is_attacked(task.folder, task.config, _budgets([task], epsilons)):
+            listener.started(task.name)
+            listener.done(task.name, f"already attacked, {_attack_summary(task.folder)}")
+            continue
+        try:
+            record = results.load_train(task.folder)
+            if record["config"] != task.config.training_mapping():
+                raise ResultError(
+                    f"the network in {task.folder} was trained with another configuration than {config_name} says",
+                    hint="Train it again: plmnist train",
+                )
+        except PlmnistError as error:
+            listener.started(task.name)
+            listener.failed(task.name, error)
+        else:
+            same_network[task.config.dataset, record["model_sha256"]].append(task)
+    shelf: _Shelf[ImageSet] = _Shelf(lambda name: _load_test(name, data_dir))
+    for key in sorted(same_network):
+        _attack_network(same_network[key], listener, epsilons, shelf)
+
+
+def _read_configs(folders: Iterable[str], config_name: str, listener: Listener) -> list[_Task]:
+    tasks = []
+    for name in dict.fromkeys(folders):
+        try:
+            if not Path(name).is_dir():
+                raise ResultError(f"{name} is not a folder", hint="Name existing folders.")
+            tasks.append(_Task(name, results.read_config(Path(name) / config_name)))
+        except Exception as error:
+            listener.started(name)
+            listener.failed(name, error)
+    return tasks
+
+
+def _copy_from_neighbours(tasks: list[_Task], listener: Listener) -> list[_Task]:
+    """Copy networks that exist in a folder beside the one that needs them; return the tasks that remain."""
+    parents: dict[Path, list[_Task]] = defaultdict(list)
+    for task in tasks:
+        parents[Path(os.path.abspath(task.name)).parent].append(task)
+    copied = set()
+    for parent, children in parents.items():
+        found = results.find_trained(parent, [task.config for task in children])
+        for task in children:
+            files = found.get(task.config.training_key)
+            if files is not None:
+                copied.add(task.name)
+                listener.started(task.name)
+                _attempt(task, listener, _save_and_sum_up(files), note="copied from an equal training")
+    return [task for task in tasks if task.name not in copied]
+
+
+def _train_trajectory(
+    tasks: list[_Task], listener: Listener, engine: str, shelf: _Shelf[TrainingData]
+) -> None:
+    from plmnist.training import train_lengths
+
+    for task in tasks:
+        listener.started(task.name)
+    waiting = {task.name: task for task in tasks}
+    start = time.perf_counter()
+
+    def on_trained(trained: Trained) -> None:
+        files = results.TrainFiles.of(trained)
+        for task in list(waiting.values()):
+            if task.config.training_key == trained.config.training_key:
+                del waiting[task.name]
+                epochs = trained.config.num_epochs
+                elapsed = f"{epochs} epoch{'s' if epochs > 1 else ''}, {time.perf_counter() - start:.1f} s"
+                _attempt(task, listener, _save_and_sum_up(files), note=f"trained in {elapsed}")
+
+    try:
+        data = shelf.get(tasks[0].config.dataset)
+        train_lengths([task.config for task in tasks], on_trained, data=data, engine=engine)
+    except Exception as error:
+        for task in waiting.values():
+            listener.failed(task.name, error)
+
+
+def _attack_network(
+    tasks: list[_Task], listener: Listener, epsilons: Sequence[float], shelf: _Shelf[ImageSet]
+) -> None:
+    from plmnist.attacks import attack_fgsm
+
+    for task in tasks:
+        listener.started(task.name)
+    try:
+        network = results.load_network(tasks[0].folder)
+        images = shelf.get(tasks[0].config.dataset)
+        budgets = _budgets(tasks, epsilons)
+        result = attack_fgsm(network, images, budgets)
+    except Exception as error:
+        for task in tasks:
+            listener.failed(task.name, error)
+        return
+    for task in tasks:
+        _attempt(task, listener, lambda task: _save_attack(task, result, budgets, epsilons), note="attacked")
+
+
+def _save_attack(task: _Task, result: object, budgets: list[float], epsilons: Sequence[float]) -> str:
+    from dataclasses import replace
+
+    from plmnist.attacks import AttackResult
+    from plmnist.plots import draw_examples
+
+    assert isinstance(result, AttackResult)
+    epsilon = task.config.fgsm_epsilon
+    own = [budgets.index(budget) for budget in _budgets([task], epsilons)]
+    part = replace(result, counts=tuple(result.counts[i] for i in own))
+    examples = results.pack_examples(result.examples, own[0], epsilon)
+    counts = part.counts[0]
+    figure = draw_examples(
+        result.examples,
+        own[0],
+        epsilon,
+        title=f"FGSM on {task.config.dataset}, epsilon = {epsilon:g}: "
+        f"accuracy {counts.clean_acc:.1%} before, {counts.adversarial_acc:.1%} after",
+        classes=DATASETS[task.config.dataset].classes,
+    )
+    sha256 = results.load_train(task.folder)["model_sha256"]
+    record = results.attack_record(task.config, part, model_sha256=sha256, examples=examples, figure=figure)
+    results.save_attack(task.folder, examples=examples, figure=figure, record=record)
+    return _attack_summary(task.folder)
+
+
+def _budgets(tasks: Iterable[_Task], epsilons: Sequence[float]) -> list[float]:
+    """Return the epsilons of the configurations, then the common ones, each once."""
+    return list(dict.fromkeys([*(task.config.fgsm_epsilon for task in tasks), *map(float, epsilons)]))
+
+
+def _attempt(task: _Task, listener: Listener, work: Callable[[_Task], str], *, note: str) -> None:
+    try:
+        summary = work(task)
+    except Exception as error:
+        listener.failed(task.name, error)
+    else:
+        listener.done(task.name, f"{note}, {summary}")
+
+
+def _save_and_sum_up(files: results.TrainFiles) -> Callable[[_Task], str]:
+    def work(task: _Task) -> str:
+        results.save_training(task.folder, files)
+        return _train_summary(task.folder)
+
+    return work
+
+
+def _train_summary(folder: Path) -> str:
+    record = results.load_train(folder)
+    return f"test accuracy {record['test_acc']:.4f}, validation accuracy {record['val_acc']:.4f}"
+
+
+def _attack_summary(folder: Path) -> str:
+    record = results.load_attack(folder)
+    text = f"accuracy {record['clean_acc']:.4f} before, {record['fgsm_acc']:.4f} at epsilon {record['epsilon']:g}"
+    if record["n_zero_gradient"]:
+        text += f"; {record['n_zero_gradient']} of {record['n_test']} images have a zero gradient"
+    return text
+
+
+def _prepare(name: str, data_dir: Path | None) -> TrainingData:
+    from plmnist.training import prepare_data
+
+    return prepare_data(name, data_dir)
+
+
+def _load_test(name: str, data_dir: Path | None) -> ImageSet:
+    from plmnist.data import load_test
+
+    return load_test(name, data_dir)
+
+
+@dataclass
+class _Shelf(Generic[T]):
+    """Keeps the last data set that was loaded, or the reason why that failed."""
+
+    load: Callable[[str], T]
+    _name: str | None = None
+    _content: T | PlmnistError | None = field(default=None)
+
+    def get(self, name: str) -> T:
+        if name != self._name:
+            self._content = None  # before loading the next, so that there is never more than one in memory
+            try:
+                self._content = self.load(name)
+            except PlmnistError as error:
+                self._content = error
+            self._name = name
+        if isinstance(self._content, PlmnistError):
+            raise self._content
+        assert self._content is not None
+        return self._content

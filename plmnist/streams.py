@@ -1,0 +1,67 @@
+"""Random streams, each determined by a seed, a purpose and an epoch.
+
+Splitting the data, initial weights, batch order and dropout draw from separate streams: changing how one of them is
+used does not move the others, and every epoch can be reproduced without the ones before it. Everything is derived from
+the raw 64-bit output of NumPy's SFC64 generator, whose stream is fixed by NumPy's compatibility policy, and not from
+distribution functions, whose results may change between releases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["MASK_LEVELS", "fill_mask", "permutation", "stream", "uniform"]
+
+MASK_LEVELS = 65536
+"""Drop probabilities are rounded to multiples of 1 / `MASK_LEVELS`."""
+
+_MASK_PIECE = 1 << 16
+
+
+def stream(seed: int, purpose: str, *, epoch: int = 0) -> np.random.SFC64:
+    """Return the bit generator for one purpose.
+
+    Parameters
+    ----------
+    seed
+        Root seed, in [0, 2**64).
+    purpose
+        Any text; the study uses ``split``, ``init``, ``order`` and ``dropout``.
+    epoch
+        Epoch the numbers are for, counted from 1; 0 for what happens once.
+    """
+    digest = hashlib.sha256(purpose.encode()).digest()
+    key = int.from_bytes(digest[:8], "little")
+    return np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(key, epoch)))
+
+
+def permutation(source: np.random.SFC64, n: int) -> npt.NDArray[np.int64]:
+    """Return the numbers 0 to `n` - 1 in random order: the order of `n` random 64-bit keys."""
+    return np.argsort(source.random_raw(n))
+
+
+def uniform(source: np.random.SFC64, shape: tuple[int, ...], bound: float) -> npt.NDArray[np.float32]:
+    """Return float32 numbers of the given shape, uniform in [-`bound`, `bound`), on a grid of 2**24 values."""
+    raw = source.random_raw(int(np.prod(shape)))
+    unit = (raw >> np.uint64(40)).astype(np.float64) * 2.0**-24
+    return ((2.0 * unit - 1.0) * bound).astype(np.float32).reshape(shape)
+
+
+def fill_mask(source: np.random.SFC64, drop_prob: float, out: npt.NDArray[np.float32]) -> None:
+    """Fill `out` with a dropout mask: 0 where a unit is dropped, 1 / (1 - `drop_prob`) where it is kept.
+
+    One draw of 16 bits decides each element, so `drop_prob` is rounded to a multiple of 2**-16; the scale of the kept
+    units belongs to the rounded value, which keeps the expectation at exactly 1.
+    """
+    threshold = np.uint16(min(round(drop_prob * MASK_LEVELS), MASK_LEVELS - 1))
+    scale = np.float32(MASK_LEVELS / (MASK_LEVELS - int(threshold)))
+    flat = out.reshape(-1)
+    assert np.shares_memory(flat, out)
+    # In pieces that stay in the cache; a piece takes a whole number of 64-bit words, so their size has no influence.
+    for start in range(0, flat.size, _MASK_PIECE):
+        piece = flat[start : start + _MASK_PIECE]
+        bits = source.random_raw(-(-piece.size // 4)).astype("<u8", copy=False).view("<u2")
+        np.multiply(bits[: piece.size] >= threshold, scale, out=piece)

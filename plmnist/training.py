@@ -1,0 +1,354 @@
+"""Training: data split, random streams, epochs, and what comes out of them.
+
+This module says what a training *is*; how the steps are done is the business of an engine. An engine is a function in
+:data:`ENGINES`; all engines give the same weights, bit for bit, and a test asserts it. Nothing here reads or writes
+result folders (that is :mod:`plmnist.results`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plmnist.config import Configuration
+from plmnist.data import ImageSet, load_test, load_train
+from plmnist.errors import ConfigurationError, TrainingError, near_matches
+from plmnist.evaluation import Metrics, evaluate, one_thread
+from plmnist.model import Network, initialise
+from plmnist.streams import fill_mask, permutation, stream
+
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EpochDraw",
+    "EpochRow",
+    "Split",
+    "Trained",
+    "TrainingData",
+    "check_engine",
+    "prepare_data",
+    "train",
+    "train_lengths",
+]
+
+VALIDATION_SHARE = 12
+"""One of this many training images is held out for validation: 5,000 of the 60,000 of MNIST."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Division of the training images into those trained on and those held out.
+
+    Attributes
+    ----------
+    train_rows, val_rows
+        Indices into the training part of the data set, int64.
+    mean, std
+        Of all pixels trained on, in pixel units.
+    """
+
+    train_rows: Tensor
+    val_rows: Tensor
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class EpochDraw:
+    """The random choices of one epoch.
+
+    Attributes
+    ----------
+    order
+        Indices into the training part of the data set in the order in which they are used, int64, shape (n_train,).
+    masks
+        For each hidden layer the dropout mask, float32, shape (n_train, hidden_size), row i for the i-th image of
+        `order`; empty without dropout.
+    """
+
+    order: Tensor
+    masks: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """A line of the learning curve.
+
+    `train` is measured during the epoch, on the batches as they came, with dropout; `val` after it, without.
+    """
+
+    epoch: int
+    train: Metrics
+    val: Metrics
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and its measurements, all of the weights it holds.
+
+    Attributes
+    ----------
+    history
+        One row per epoch.
+    val, test
+        Metrics of the final weights; `val` is that of the last row of `history`.
+    """
+
+    config: Configuration
+    network: Network
+    history: tuple[EpochRow, ...]
+    val: Metrics
+    test: Metrics
+
+    @property
+    def n_train(self) -> int:
+        """Number of images trained on."""
+        return self.history[-1].train.n
+
+
+class TrainingData:
+    """A data set in memory, with what several trainings on it can share.
+
+    Parameters
+    ----------
+    train, test
+        The two parts of the data set.
+    """
+
+    def __init__(self, train: ImageSet, test: ImageSet) -> None:
+        self.train = train
+        self.test = test
+        self._splits: dict[int, Split] = {}
+        self._normalised: tuple[tuple[float, float], Tensor] | None = None
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of one image."""
+        return self.train.images[0].numel()
+
+    def split(self, seed: int) -> Split:
+        """Return the split drawn from the ``split`` stream of a seed; nothing else influences it."""
+        if seed not in self._splits:
+            n = len(self.train)
+            order = torch.from_numpy(permutation(stream(seed, "split"), n))
+            n_val = n // VALIDATION_SHARE
+            train_rows, val_rows = order[n_val:].sort().values, order[:n_val].sort().values
+            self._splits[seed] = Split(train_rows, val_rows, *self._moments(train_rows))
+        return self._splits[seed]
+
+    def normalised(self, split: Split) -> Tensor:
+        """Return all training-part images, flattened and normalised as the network would, shape (N, H * W).
+
+        Normalisation is elementwise, so doing it once for all images gives the same bits as doing it in every step.
+        The last result is kept: trainings that follow one another often share the split.
+        """
+        key = (split.mean, split.std)
+        if self._normalised is None or self._normalised[0] != key:
+            grey = self.train.images.flatten(1)
+            out = _large_tensor(*grey.shape) if self._normalised is None else self._normalised[1]
+            mean, std = torch.tensor(split.mean), torch.tensor(split.std)
+            # Pieces that fit the cache: one pass over memory instead of four.
+            for raw, row in zip(grey.split(256), out.split(256), strict=True):
+                row.copy_(raw).div_(self.train.full_scale).sub_(mean).div_(std)
+            self._normalised = (key, out)
+        return self._normalised[1]
+
+    @cached_property
+    def _image_sums(self) -> tuple[Tensor, Tensor]:
+        """Sums of the grey values and of their squares for each image, exact."""
+        sums, squares = [], []
+        for piece in self.train.images.flatten(1).split(128):
+            grey = piece.double()
+            sums.append(grey.sum(1))
+            squares.append(grey.mul_(grey).sum(1))
+        return torch.cat(sums), torch.cat(squares)
+
+    def _moments(self, rows: Tensor) -> tuple[float, float]:
+        sums, squares = self._image_sums
+        n = len(rows) * self.num_pixels
+        mean = float(sums[rows].sum()) / n
+        variance = float(squares[rows].sum()) / n - mean**2
+        scale = self.train.full_scale
+        if variance <= 0:
+            raise TrainingError("the training images are all one grey value: there is nothing to learn from")
+        return mean / scale, math.sqrt(variance) / scale
+
+
+class Engine(Protocol):
+    """Train a network in place.
+
+    After each epoch, counted from 1, the engine calls `after_epoch` with the epoch's row while the network holds the
+    weights of that moment. What the callback raises ends the training.
+    """
+
+    def __call__(
+        self,
+        network: Network,
+        config: Configuration,
+        data: TrainingData,
+        after_epoch: Callable[[EpochRow], None],
+    ) -> None: ...
+
+
+def draw_epoch(
+    config: Configuration, split: Split, epoch: int, *, reuse: EpochDraw | None = None
+) -> EpochDraw:
+    """Draw batch order and dropout masks of an epoch from their streams.
+
+    The masks of `reuse`, a draw for the same configuration that is no longer needed, are overwritten and returned.
+    """
+    n = len(split.train_rows)
+    order = split.train_rows[torch.from_numpy(permutation(stream(config.seed, "order", epoch=epoch), n))]
+    if config.dropout_prob == 0:
+        return EpochDraw(order, ())
+    source = stream(config.seed, "dropout", epoch=epoch)
+    masks = reuse.masks if reuse else tuple(_large_tensor(n, config.hidden_size) for _ in range(2))
+    for mask in masks:
+        fill_mask(source, config.dropout_prob, mask.numpy())
+    return EpochDraw(order, masks)
+
+
+def _large_tensor(*shape: int) -> Tensor:
+    # NumPy asks for huge pages, torch does not: filling 188 MB for the first time takes 0.06 s instead of 0.24 s, and
+    # picking random rows from it half as long.
+    return torch.from_numpy(np.empty(shape, np.float32))
+
+
+def _tensor_engine(
+    network: Network, config: Configuration, data: TrainingData, after_epoch: Callable[[EpochRow], None]
+) -> None:
+    from plmnist.tensor_engine import fit
+
+    fit(network, config, data, after_epoch)
+
+
+def _lightning_engine(
+    network: Network, config: Configuration, data: TrainingData, after_epoch: Callable[[EpochRow], None]
+) -> None:
+    from plmnist.module import fit
+
+    fit(network, config, data, after_epoch)
+
+
+ENGINES: dict[str, Engine] = {"tensor": _tensor_engine, "lightning": _lightning_engine}
+
+
+def prepare_data(name: str, data_dir: Path | None = None) -> TrainingData:
+    """Load and verify a data set for training; see :func:`plmnist.data.load_train` for where it is looked for."""
+    return TrainingData(load_train(name, data_dir), load_test(name, data_dir))
+
+
+def train(
+    config: Configuration,
+    *,
+    data: TrainingData | None = None,
+    data_dir: Path | None = None,
+    engine: str = "tensor",
+) -> Trained:
+    """Train one network and measure it.
+
+    Parameters
+    ----------
+    config
+        What to train; `fgsm_epsilon` has no influence.
+    data
+        The data set in memory; None loads it.
+    data_dir
+        Data folder to load from when `data` is None.
+    engine
+        Name in :data:`ENGINES`; the result is the same for all.
+
+    Raises
+    ------
+    DataError
+        If the data set is missing or damaged.
+    TrainingError
+        If loss or weights stop being finite numbers.
+    """
+    result: list[Trained] = []
+    train_lengths([config], result.append, data=data, data_dir=data_dir, engine=engine)
+    return result[0]
+
+
+def train_lengths(
+    configs: Iterable[Configuration],
+    on_trained: Callable[[Trained], None],
+    *,
+    data: TrainingData | None = None,
+    data_dir: Path | None = None,
+    engine: str = "tensor",
+) -> None:
+    """Train networks that differ in nothing but `num_epochs`, as one training that is measured on the way.
+
+    Each result is what :func:`train` gives for that configuration alone, bit for bit, because the streams are keyed by
+    epoch and the learning rate is constant.
+
+    Parameters
+    ----------
+    configs
+        Configurations with one and the same `trajectory_key`.
+    on_trained
+        Called with each result as soon as it exists, shortest training first. The network is a copy and may be kept.
+
+    Raises
+    ------
+    DataError, TrainingError
+        As :func:`train`. A training that fails in epoch k has reported the results of fewer than k epochs.
+    """
+    by_length = {config.num_epochs: config for config in configs}
+    longest = by_length[max(by_length)]
+    if len({config.trajectory_key for config in by_length.values()}) > 1:
+        raise ValueError("these configurations differ in more than their number of epochs")
+    engine_function = ENGINES[check_engine(engine)]
+    with one_thread():
+        if data is None:
+            data = prepare_data(longest.dataset, data_dir)
+        split = data.split(longest.seed)
+        network = Network(
+            data.num_pixels, longest.hidden_size, longest.dropout_prob, mean=split.mean, std=split.std
+        )
+        initialise(network, longest.seed)
+        history: list[EpochRow] = []
+
+        def after_epoch(row: EpochRow) -> None:
+            _check_finite(row, network, longest)
+            history.append(row)
+            if row.epoch in by_length:
+                test = evaluate(network, data.test)
+                copy = _copy(network, data.num_pixels)
+                rows = tuple(history)
+                on_trained(Trained(by_length[row.epoch], copy, rows, val=row.val, test=test))
+
+        engine_function(network, replace(longest), data, after_epoch)
+
+
+def check_engine(name: str) -> str:
+    """Return `name` if there is such an engine, or raise :class:`ConfigurationError`."""
+    if name not in ENGINES:
+        raise ConfigurationError(f"unknown engine {name!r}", hint=near_matches(name, ENGINES))
+    return name
+
+
+def _check_finite(row: EpochRow, network: Network, config: Configuration) -> None:
+    finite = math.isfinite(row.train.loss) and math.isfinite(row.val.loss)
+    if not (finite and all(bool(p.isfinite().all()) for p in network.parameters())):
+        raise TrainingError(
+            f"the training diverged in epoch {row.epoch}: training loss {row.train.loss}, "
+            f"validation loss {row.val.loss}",
+            hint=f"Try a smaller learning_rate than {config.learning_rate}.",
+        )
+
+
+def _copy(network: Network, num_pixels: int) -> Network:
+    hidden_size = network.layer1.out_features
+    copy = Network(num_pixels, hidden_size, network.dropout_prob)
+    copy.load_state_dict(network.state_dict())
+    return copy.eval()
