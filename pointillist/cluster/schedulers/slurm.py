@@ -208,7 +208,7 @@ class Slurm(Scheduler):
             if len(fields) != len(_QUERY_FIELDS):
                 raise ValueError(f"a record has {len(fields)} fields, not {len(_QUERY_FIELDS)}")
             native_id, native_state, reason, status, node, name, comment = fields
-            code, signal = _wait_status(status) if _state(native_state, reason).is_final else (None, None)
+            code, signal = _wait_status(status)
             for one in expand_ids(native_id):
                 found[one] = _cluster_job(
                     one,
@@ -247,14 +247,13 @@ class Slurm(Scheduler):
                 raise ValueError(f"a line has {len(fields)} fields, not {len(_HISTORY_FIELDS)}")
             native_id, native_state, exit_code, node, name = fields
             code, _, signal = exit_code.partition(":")
-            ended = _state(native_state, "").is_final and code.isdecimal() and signal.isdecimal()
             for one in expand_ids(native_id):
                 found[one] = _cluster_job(
                     one,
                     native_state,
                     reason="",
-                    code=int(code) if ended else None,
-                    signal=int(signal) or None if ended else None,
+                    code=int(code) if code.isdecimal() else None,
+                    signal=int(signal) if signal.isdecimal() else None,
                     node=node,
                     name=name,
                     comment="",
@@ -412,7 +411,7 @@ def _wait_status(text: str) -> tuple[int | None, int | None]:
     if not text.isdecimal():
         return None, None
     status = int(text)
-    return status >> 8, (status & 0x7F) or None
+    return status >> 8, status & 0x7F
 
 
 def _cluster_job(
@@ -430,6 +429,9 @@ def _cluster_job(
     # Some reasons carry details: "ReqNodeNotAvail, UnavailableNodes:n1".
     word = reason.split(",", 1)[0]
     state = _state(native, word)
+    # Before the end the status is 0, and where no script ended by itself it says nothing.
+    if not state.is_final or (code == 0 and state is not State.COMPLETED):
+        code = None
     return ClusterJob(
         id=one,
         name=name,
@@ -440,6 +442,6 @@ def _cluster_job(
         comment="" if comment == "(null)" else comment,
         never_starts=state in (State.QUEUED, State.HELD) and word in _NEVER,
         exit_code=code,
-        exit_signal=signal,
+        exit_signal=signal if signal and state.is_final else None,
         node="" if node in ("n/a", "N/A", "(null)", "None assigned") else node,
     )
