@@ -7,6 +7,7 @@ the status of a study does not need it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import os
@@ -175,7 +176,7 @@ class FlowProject:
         """Read the workspace and return every task with its state."""
         from pointillist.state.plan import Plan
 
-        return Plan(self.definition, self.read_workspace(), self.journal(), self.sessions(), self._code_version)
+        return Plan(self.definition, self.read_workspace(), self.journal(), self.sessions(), lambda: self._code_version)
 
     def read_workspace(self) -> Workspace:
         """Return a fresh reader of the job folders."""
@@ -266,12 +267,17 @@ class FlowProject:
 
     @cached_property
     def _code_version(self) -> str:
-        path = self._entrypoint.get("path") or getattr(sys.modules.get(type(self).__module__), "__file__", None)
-        try:
-            with open(path or "", "rb") as file:
-                return hashlib.sha1(file.read(), usedforsecurity=False).hexdigest()
-        except OSError:
-            return ""
+        """A hash of the Python files of the study: in its folder, and in the folders beside the workspace."""
+        digest = hashlib.sha1(usedforsecurity=False)
+        folders = [self._path]
+        with os.scandir(self._path) as entries:
+            folders += sorted(e.path for e in entries if e.is_dir() and e.name[0] != "." and e.name != "workspace")
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                for name in sorted(name for name in os.listdir(folder) if name.endswith(".py")):
+                    with open(os.path.join(folder, name), "rb") as file:
+                        digest.update(file.read())
+        return digest.hexdigest()
 
 
 FlowProject._declare_anew()

@@ -76,33 +76,40 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
             retry_failed=arguments.retry_failed,
             observer=observer,
         )
-    _report(project, summary, observer.seconds, [] if arguments.retry_failed else failed_before, len(tasks))
+    _report(project, summary, observer.seconds, [] if arguments.retry_failed else failed_before)
+    if not summary.started:
+        complete = sum(plan.state(task) is State.COMPLETED for task in tasks)
+        print(f"Nothing to do: {complete} of {len(tasks)} tasks are complete, none is eligible.", file=sys.stderr)
     if summary.was_interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if summary.failed else EXIT_OK
 
 
-def _report(project: FlowProject, summary: Summary, seconds: float, failed_before: list[Task], total: int) -> None:
+def _report(project: FlowProject, summary: Summary, seconds: float, failed_before: list[Task]) -> None:
     """Say on standard error what became of a run, the most important last."""
     for task, attempt in summary.ended:
         if attempt.message:
             print(f"{task}: {attempt.message}.", file=sys.stderr)
     if summary.elsewhere:
         print(f"{len(summary.elsewhere)} tasks are being worked on by another process.", file=sys.stderr)
-    for task, attempt in summary.failed[:SHOWN_FAILURES]:
-        _show_failure(project, task, attempt)
-    if len(summary.failed) > SHOWN_FAILURES:
-        print(
-            f"... and {len(summary.failed) - SHOWN_FAILURES} more: `python project.py logs` shows them.",
-            file=sys.stderr,
-        )
+    alike: dict[tuple[str, str], list[tuple[Task, Attempt]]] = {}
+    for task, attempt in summary.failed:
+        alike.setdefault((task.operation.name, attempt.message), []).append((task, attempt))
+    for entries in list(alike.values())[:SHOWN_FAILURES]:
+        _show_failure(project, *entries[0])
+        if len(entries) > 1:
+            print(
+                f"  {len(entries) - 1} more failed in the same way: `python project.py logs` shows them.",
+                file=sys.stderr,
+            )
+    if len(alike) > SHOWN_FAILURES:
+        print("... and others: `python project.py logs` shows them.", file=sys.stderr)
     if failed_before and not summary.failed:
         print(
             f"{len(failed_before)} tasks failed earlier and were not tried again: run --retry-failed does.",
             file=sys.stderr,
         )
     if not summary.started:
-        print(f"Nothing to do: none of {total} tasks is eligible.", file=sys.stderr)
         return
     counts = [
         f"{len(entries)} {word}"

@@ -236,8 +236,8 @@ class LocalRun:
     def _batch(self, name: str) -> list[Task]:
         tasks = list(self._ready[name].values())
         free = self._slots - len(self._running)
-        # A process at work on a single task will soon be free to take its share; one at work on a batch will not.
-        soon = sum(not work.operation.is_batched for work in self._running)
+        # A process at work on a single task, or on the end of a batch, will soon be free to take its share.
+        soon = sum(4 * len(work.open) <= len(work.tasks) or not work.operation.is_batched for work in self._running)
         others = self._sessions.count_alive() - 1
         operation = self._operation(name)
         return share(tasks, [self._weight(t) for t in tasks], free + soon + others, operation.max_batch)

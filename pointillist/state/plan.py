@@ -97,7 +97,7 @@ class Plan:
     definition, workspace, journal, sessions
         What was declared, and what is known of the present.
     code_version
-        A hash of the user's project file; a failed task whose project file has changed since may be tried again.
+        Returns a hash of the user's code; a failed task whose code has changed since may be tried again.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Plan:
         workspace: Workspace,
         journal: Journal,
         sessions: Sessions,
-        code_version: str = "",
+        code_version: Callable[[], str] = str,
     ) -> None:
         self.definition = definition
         self.workspace = workspace
@@ -184,8 +184,8 @@ class Plan:
         return attempt if attempt.fingerprint == self.fingerprint(task) else None
 
     def fingerprint(self, task: Task) -> str:
-        """Return a hash of what a failed task depends on: the files of its jobs and the project file."""
-        return f"{self.workspace.fingerprint(task.aggregate.job_ids)}-{self._code_version}"
+        """Return a hash of what a failed task depends on: the files of its jobs and the user's code."""
+        return f"{self.workspace.fingerprint(task.aggregate.job_ids)}-{self._code_version()}"
 
     def _aggregates(self, operation: Operation) -> list[Aggregate]:
         try:

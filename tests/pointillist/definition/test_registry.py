@@ -111,8 +111,7 @@ def test_label_takes_functions_and_conditions() -> None:
 def test_impossible_declarations_are_refused(declare: Any, message: str | None) -> None:
     project = new_project()
     with pytest.raises(FlowProjectDefinitionError, match=message):
-        declare(project)
-        definition_of(project)
+        definition_of((declare(project), project)[1])
 
 
 def test_an_operation_is_no_condition_and_a_condition_no_operation() -> None:

@@ -50,8 +50,8 @@ def second(*jobs):
 @Project.operation(cmd=True)
 def third(job):
     d = f"workspace/{job.id}"
-    return (f"echo begin third {job.id} >> record; sleep 0.02; cat {d}/b > {d}/c~; echo end >> {d}/c~; mv {d}/c~ {d}/c; "
-            f"echo done third {job.id} >> record")
+    return (f"echo begin third {job.id} >> record; sleep 0.02; cat {d}/b > {d}/c~; echo end >> {d}/c~; "
+            f"mv {d}/c~ {d}/c; echo done third {job.id} >> record")
 
 @Project.pre.after(third)
 @Project.post(lambda *jobs: all(job.isfile("d") for job in jobs))

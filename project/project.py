@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""The study: five parts from the job document to the mean and standard deviation over seeds.
+
+    python project.py status
+    python project.py run --parallel
+    python project.py explain -o part_3_train_and_test_command
+
+Each part is an operation: what must hold before (``pre``), what holds when it is done (``post``), and the work.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from src.seed_analysis import is_up_to_date, write_analysis
+
+from plmnist.config import Configuration
+from plmnist.data import is_available
+from pointillist import FlowProject, aggregator, has_keys, isfile
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE / "data"
+PARAMETERS = tuple(Configuration.__annotations__)
+ALL_BUT_SEED = [name for name in PARAMETERS if name != "seed"]
+
+
+class Project(FlowProject):
+    """The study of how training parameters change a small network's robustness to FGSM."""
+
+
+def plmnist(command: str, jobs: tuple, *options: str) -> str:
+    """Return the shell line that works through the folders of some jobs in one process.
+
+    Paths are relative to this folder, where the engine runs every command, so the line works after a move.
+    """
+    words = [sys.executable, "-m", "plmnist", command, "--config-name", "signac_statepoint.json", *options]
+    folders = [f"workspace/{job.id}" for job in jobs]
+    # The engine follows a batch by the report; run by hand, the line goes without.
+    return f'{shlex.join(words)} --report "${{POINTILLIST_REPORT:-}}" {shlex.join(folders)}'
+
+
+def training_hours(*jobs) -> float:
+    """Return about how long training takes, in hours; it decides how a batch is shared out."""
+    return sum(job.sp.num_epochs for job in jobs) * 2 / 3600
+
+
+# --- Part 1: the job document ----------------------------------------------------------------------------------------
+
+part_1_initialize_signac_completed = Project.label("part_1_initialize_signac_completed")(
+    has_keys("signac_job_document.json", PARAMETERS)
+)
+
+
+@Project.post(part_1_initialize_signac_completed)
+@Project.operation
+def part_1_initialize_signac_command(job):
+    """Write the job document from the state point. CHANGE HERE to note more about a job, for later searches."""
+    job.document.update(job.statepoint())
+
+
+# --- Part 2: the data sets, once for the whole study -----------------------------------------------------------------
+
+
+@Project.label
+def part_2_download_data_completed(*jobs):
+    """Say whether the files of the data sets are there; their content is verified whenever they are read."""
+    return all(is_available(name, DATA) for name in {job.sp.dataset for job in jobs})
+
+
+@Project.pre(part_1_initialize_signac_completed)
+@Project.post(part_2_download_data_completed)
+@Project.operation(cmd=True, aggregator=aggregator())
+def part_2_download_data_command(*jobs):
+    """Fetch and verify the data sets that the jobs name."""
+    datasets = sorted({job.sp.dataset for job in jobs})
+    return shlex.join([sys.executable, "-m", "plmnist", "download", "--data-dir", "data", *datasets])
+
+
+# --- Part 3: train and test ------------------------------------------------------------------------------------------
+
+part_3_train_and_test_completed = Project.label("part_3_train_and_test_completed")(isfile("train.json"))
+
+
+@Project.pre(part_1_initialize_signac_completed)
+@Project.pre(part_2_download_data_completed)
+@Project.post(part_3_train_and_test_completed)
+@Project.operation(cmd=True, batch=True, directives={"walltime": training_hours})
+def part_3_train_and_test_command(*jobs):
+    """Train the networks, one after the other, and test them."""
+    return plmnist("train", jobs, "--data-dir", "data")
+
+
+# --- Part 4: attack --------------------------------------------------------------------------------------------------
+
+part_4_fgsm_attack_completed = Project.label("part_4_fgsm_attack_completed")(isfile("fgsm.json"))
+
+
+@Project.pre(part_3_train_and_test_completed)
+@Project.post(part_4_fgsm_attack_completed)
+@Project.operation(cmd=True, batch=True)
+def part_4_fgsm_attack_command(*jobs):
+    """Attack the trained networks with the fast gradient sign method."""
+    return plmnist("attack", jobs, "--data-dir", "data")
+
+
+# --- Part 5: mean and standard deviation over seeds ------------------------------------------------------------------
+
+
+def part_5_seed_analysis_completed(*jobs):
+    """Say whether the table has the row of these jobs, made from the results they have now."""
+    return is_up_to_date(HERE / "analysis", jobs)
+
+
+@Project.pre(part_4_fgsm_attack_completed)
+@Project.post(part_5_seed_analysis_completed)
+@Project.operation(aggregator=aggregator.groupby(ALL_BUT_SEED, sort_by="seed"), batch=True)
+def part_5_seed_analysis_command(*jobs):
+    """Write the table and the figures, from all jobs that are finished."""
+    write_analysis(HERE / "workspace", HERE / "analysis")
+
+
+if __name__ == "__main__":
+    Project.get_project(HERE).main()
