@@ -1,9 +1,8 @@
 """The clusters that come with the package: one table of facts, no code.
 
-Facts are those of the clusters' own documentation pages as far as they could be read; what is not certain is
-None and its note says so, and None is never held against a request. Memory is what a node is documented to
-have, usually a little more than a job may get. A user's own cluster is the same few lines in the user's own
-project.
+Each entry says where its facts come from, and what could not be confirmed there. What is not certain at all is
+None, and None is never held against a request. Memory is what a node is documented to have, usually a little more
+than a job may get. A user's own cluster is the same few lines in the user's own project.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"gl(-login)?\d+\.arc-ts\.umich\.edu$",
         variable="CLUSTER_NAME",
         variable_value="greatlakes",
-        source="documentation.its.umich.edu, partition policies and limits",
+        source="documentation.its.umich.edu, policies and limits: limits confirmed, sizes of nodes not",
         partitions=(
             Partition(name="standard", cpus_per_node=36, memory_per_node_bytes=180 * _GIB, max_walltime_s=14 * _DAY),
             Partition(
@@ -60,7 +59,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"\.anvil\.rcac\.purdue\.edu$",
         variable="RCAC_CLUSTER",
         variable_value="anvil",
-        source="rcac.purdue.edu/knowledge/anvil, architecture and queues",
+        source="rcac.purdue.edu/knowledge/anvil: nodes confirmed, limits of queues not",
         partitions=(
             Partition(
                 name="shared",
@@ -125,7 +124,7 @@ CLUSTERS: tuple[Cluster, ...] = (
     Cluster(
         name="Bridges-2",
         hostname_pattern=r"\.bridges2\.psc\.edu$",
-        source="psc.edu/resources/bridges-2",
+        source="psc.edu/resources/bridges-2: CPU nodes confirmed, limits not",
         partitions=(
             Partition(
                 name="RM-shared",
@@ -184,7 +183,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"\.delta\.ncsa\.illinois\.edu$|\.delta\.internal\.ncsa\.edu$",
         variable="LMOD_SYSTEM_NAME",
         variable_value="Delta",
-        source="docs.ncsa.illinois.edu/systems/delta",
+        source="docs.ncsa.illinois.edu/systems/delta: not confirmed",
         partitions=(
             Partition(name="cpu", cpus_per_node=128, memory_per_node_bytes=256 * _GIB, max_walltime_s=2 * _DAY),
             Partition(
@@ -224,7 +223,7 @@ CLUSTERS: tuple[Cluster, ...] = (
     Cluster(
         name="Expanse",
         hostname_pattern=r"\.expanse\.sdsc\.edu$",
-        source="access-ci documentation of Expanse",
+        source="access-ci.atlassian.net, Expanse: nodes confirmed, limits not",
         partitions=(
             Partition(
                 name="shared",
@@ -283,7 +282,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"\.frontier\.olcf\.ornl\.gov$",
         variable="LMOD_SYSTEM_NAME",
         variable_value="frontier",
-        source="docs.olcf.ornl.gov/systems/frontier_user_guide.html",
+        source="docs.olcf.ornl.gov/systems/frontier_user_guide.html: not confirmed",
         partitions=(
             Partition(
                 name="batch",
@@ -301,7 +300,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"\.andes\.olcf\.ornl\.gov$",
         variable="LMOD_SYSTEM_NAME",
         variable_value="andes",
-        source="docs.olcf.ornl.gov/systems/andes_user_guide.html",
+        source="docs.olcf.ornl.gov/systems/andes_user_guide.html: not confirmed",
         partitions=(
             Partition(
                 name="batch",
@@ -325,7 +324,7 @@ CLUSTERS: tuple[Cluster, ...] = (
     Cluster(
         name="Picotte",
         hostname_pattern=r"\.cm\.cluster$",
-        source="Drexel URCF wiki",
+        source="Drexel URCF wiki: not confirmed",
         partitions=(
             Partition(name="def", cpus_per_node=48, memory_per_node_bytes=192 * _GIB, max_walltime_s=2 * _DAY),
             Partition(
@@ -341,7 +340,7 @@ CLUSTERS: tuple[Cluster, ...] = (
     Cluster(
         name="Mangi",
         hostname_pattern=r"\.msi\.umn\.edu$",
-        source="msi.umn.edu/queues",
+        source="msi.umn.edu/queues: confirmed",
         partitions=(
             Partition(
                 name="amdsmall",
@@ -380,7 +379,7 @@ CLUSTERS: tuple[Cluster, ...] = (
     Cluster(
         name="Phoenix",
         hostname_pattern=r"(^|\.)(login-)?phoenix(-[\w-]+)?(\d+)?\.pace\.gatech\.edu$",
-        source="docs.pace.gatech.edu/phoenix_cluster",
+        source="docs.pace.gatech.edu/phoenix_cluster: not confirmed",
         partitions=(
             Partition(
                 name="cpu-small",
