@@ -20,6 +20,8 @@ import fake_schedulers.slurm
 from fake_schedulers.queue import FakeScheduler
 from slurm_service import SlurmMissing, SlurmService, find_or_install
 
+from pointillist.cluster.schedulers.base import current_user
+
 FACES = {"slurm": fake_schedulers.slurm, "pbs": fake_schedulers.pbs, "lsf": fake_schedulers.lsf}
 
 
@@ -49,8 +51,8 @@ def real_slurm(slurm_service: SlurmService, monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in slurm_service.environment.items():
         monkeypatch.setenv(name, value)
     yield slurm_service
-    slurm_service.run("scancel", "--full", "--signal=KILL", "--user=" + os.environ.get("USER", "root"))
-    slurm_service.run("scancel", "--user=" + os.environ.get("USER", "root"))
+    slurm_service.run("scancel", "--full", "--signal=KILL", f"--user={current_user()}")
+    slurm_service.run("scancel", f"--user={current_user()}")
 
 
 @pytest.fixture

@@ -114,6 +114,7 @@ class SlurmService:
             "message_timeout_s": message_timeout_s,
         }
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._parachute = True
 
     @property
     def environment(self) -> dict[str, str]:
