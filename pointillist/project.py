@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from pointillist.definition.registry import (
     ConditionDecorator,
@@ -25,9 +24,11 @@ from pointillist.definition.registry import (
     Registry,
     collect,
 )
-from pointillist.errors import ProjectNotFoundError
+from pointillist.errors import PointillistError, ProjectNotFoundError
 
 if TYPE_CHECKING:
+    import argparse
+
     from pointillist.definition.operations import Operation
     from pointillist.state.journal import Journal
     from pointillist.state.plan import Plan
@@ -35,6 +36,35 @@ if TYPE_CHECKING:
     from pointillist.state.workspace import Workspace
 
 STATE_FOLDER = ".pointillist"
+
+
+class _Main:
+    """``main``, of a project or of its class.
+
+    ``Project.main()`` finds the signac project where the file that calls it lies, so that the file works from any
+    current folder, and says in a sentence when there is none; ``Project(...).main()`` runs the project at hand.
+    """
+
+    def __get__(self, project: FlowProject | None, cls: type[FlowProject]) -> Callable[..., NoReturn]:
+        def main(parser: argparse.ArgumentParser | None = None) -> NoReturn:
+            """Run the command line and exit.
+
+            Parameters
+            ----------
+            parser
+                A parser of the user's own to add the commands to.
+            """
+            from pointillist.cli.main import main, report
+
+            path = os.path.realpath(sys._getframe(1).f_code.co_filename)
+            try:
+                chosen = project if project is not None else cls.get_project(os.path.dirname(path))
+            except PointillistError as error:
+                sys.exit(report(error))
+            chosen._entrypoint = {"executable": sys.executable, "path": path} | chosen._entrypoint
+            sys.exit(main(chosen, parser))
+
+        return main
 
 
 class FlowProject:
@@ -247,17 +277,7 @@ class FlowProject:
 
         run_project(self, jobs=jobs, names=names, pretend=pretend, np=np, num=num, retry_failed=retry_failed)
 
-    def main(self, parser: Any = None) -> None:
-        """Run the command line of this project and exit."""
-        from pointillist.cli.main import main
-
-        if "path" not in self._entrypoint:
-            caller = inspect.stack()[1].filename
-            self._entrypoint = {
-                "executable": sys.executable,
-                "path": os.path.realpath(caller),
-            } | self._entrypoint
-        sys.exit(main(self, parser))
+    main = _Main()
 
     def _open_job(self, statepoint: dict[str, Any], job_id: str) -> Any:
         project = self.signac_project

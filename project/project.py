@@ -120,4 +120,4 @@ def part_5_seed_analysis_command(*jobs):
 
 
 if __name__ == "__main__":
-    Project.get_project(HERE).main()
+    Project.main()

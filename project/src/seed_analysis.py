@@ -43,17 +43,21 @@ def write_analysis(workspace: Path, analysis: Path) -> None:
         rows = seed_table(jobs)
         write_atomically(analysis / f"{TABLE}.txt", aligned(rows).encode())
         write_atomically(analysis / f"{TABLE}.csv", as_csv(rows).encode())
-        draw_figures(jobs, rows, analysis / "figures")
-        # Last: what it names is in the table and in the figures.
-        index = {job["id"]: job["digest"] for job in jobs}
+        files = [analysis / f"{TABLE}.txt", analysis / f"{TABLE}.csv", *draw_figures(jobs, rows, analysis / "figures")]
+        # Last: the jobs it names are in the table and in the figures.
+        index = {
+            "jobs": {job["id"]: job["digest"] for job in jobs},
+            "bytes": {str(path.relative_to(analysis)): path.stat().st_size for path in files},
+        }
         write_atomically(analysis / INDEX, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
 
 
 def is_up_to_date(analysis: Path, jobs: Iterable[Any]) -> bool:
-    """Say whether the table was made from the present results of these signac jobs."""
+    """Say whether the table and figures are there, made from the present results of these signac jobs."""
     try:
         index = json.loads((analysis / INDEX).read_bytes())
-        return all(index[job.id] == digest_of(Path(job.path)) for job in jobs)
+        are_whole = all((analysis / name).stat().st_size == size for name, size in index["bytes"].items())
+        return are_whole and all(index["jobs"][job.id] == digest_of(Path(job.path)) for job in jobs)
     except (OSError, ValueError, KeyError):
         return False
 

@@ -1,0 +1,215 @@
+"""The study from an empty folder to its table, on the embedded digits."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+SMALL = ("num_epochs=[5, 20]", "num_epochs=[1, 2]")
+STATISTICS = [f"{m}_{s}" for m in ("test_acc", "test_loss", "val_acc", "val_loss", "fgsm_acc") for s in ("avg", "std")]
+PARAMETERS = ["dataset", "num_epochs", "batch_size", "hidden_size", "learning_rate", "dropout_prob", "fgsm_epsilon"]
+LABELLED = ("1_initialize_signac", "2_download_data", "3_train_and_test", "4_fgsm_attack")
+
+
+@pytest.fixture
+def study(make_copy):
+    copy = make_copy()
+    copy.change("init.py", *SMALL)
+    return copy
+
+
+def test_the_whole_study_ends_in_a_table_and_figures(study) -> None:
+    assert "18 new jobs, 0 were there" in study.python("init.py")
+    output = study.python("project.py", "run", "--parallel", "2")
+    assert "61 completed" in output or "60 completed" in output  # part 2 has nothing to do for the embedded digits
+    rows = study.table()
+    assert list(rows[0]) == [*PARAMETERS, "n", *STATISTICS]
+    assert [(r["num_epochs"], r["dropout_prob"], r["n"]) for r in rows] == [
+        (epochs, dropout, "3") for epochs in "12" for dropout in ("0.0", "0.1", "0.5")
+    ]
+    with open(study.path / "analysis/output_avg_std_of_seed_txt_filename.csv") as file:
+        exact = list(csv.DictReader(file))
+    folders = list((study.path / "workspace").iterdir())
+    for row in exact:
+        values = [
+            json.loads((folder / "fgsm.json").read_bytes())["adversarial_correct"] / 359
+            for folder in folders
+            if (sp := json.loads((folder / "signac_statepoint.json").read_bytes()))
+            and (str(sp["num_epochs"]), str(sp["dropout_prob"])) == (row["num_epochs"], row["dropout_prob"])
+        ]
+        assert float(row["fgsm_acc_avg"]) == pytest.approx(statistics.fmean(values), abs=1e-12)
+        assert float(row["fgsm_acc_std"]) == pytest.approx(statistics.stdev(values), abs=1e-12)
+    figures = sorted(path.name for path in (study.path / "analysis/figures").iterdir())
+    assert figures == ["digits_accuracy_by_dropout_prob.png", "digits_accuracy_by_num_epochs.png"]
+    status = json.loads(study.python("project.py", "status", "--json"))
+    assert [entry["completed"] for entry in status["operations"]] == [18, 1, 18, 18, 6]
+    assert status["labels"] == {f"part_{n}_completed": 18 for n in LABELLED}
+
+
+def test_results_do_not_depend_on_how_they_were_run(make_copy) -> None:
+    ways = {
+        "serial": ["run"],
+        "parallel": ["run", "--parallel", "3"],
+        "a folder with a space": ["run", "--parallel"],
+    }
+    results = []
+    for name, command in ways.items():
+        study = make_copy(name)
+        study.change("init.py", *SMALL)
+        study.python("init.py", cwd="/")
+        study.python("project.py", *command, cwd="/")
+        results.append(study.results())
+    assert results[0] == results[1] == results[2]
+
+
+def test_new_points_rerun_nothing_that_is_done(study) -> None:
+    study.change("init.py", "seed=[1, 2, 3]", "seed=[1, 2]")
+    study.python("init.py")
+    study.python("project.py", "run", "--parallel")
+    before = study.results()
+    table = study.table()
+    # One more seed for one dropout only: combinations with unequal numbers of seeds.
+    study.change("init.py", "dropout_prob=[0.0, 0.1, 0.5]", "dropout_prob=[0.5]")
+    study.change("init.py", "seed=[1, 2]", "seed=[1, 2, 7]")
+    assert "2 new jobs, 4 were there" in study.python("init.py")
+    output = study.python("project.py", "run", "--parallel")
+    assert output.count(": trained") == 2
+    after = study.results()
+    assert {name: after[name] for name in before if name.startswith("workspace")} == {
+        name: content for name, content in before.items() if name.startswith("workspace")
+    }
+    rows = study.table()
+    assert [row["n"] for row in rows] == ["2", "2", "3", "2", "2", "3"]
+    assert [row for row in rows if row["n"] == "2"] == [row for row in table if row["dropout_prob"] != "0.5"]
+
+
+def test_another_epsilon_trains_no_network_again(study) -> None:
+    study.change("init.py", "dropout_prob=[0.0, 0.1, 0.5]", "dropout_prob=0.1")
+    study.python("init.py")
+    study.python("project.py", "run")
+    study.change("init.py", "fgsm_epsilon=0.1", "fgsm_epsilon=[0.1, 0]")
+    assert "6 new jobs, 6 were there" in study.python("init.py")
+    output = study.python("project.py", "run")
+    assert ": trained" not in output
+    assert [row["fgsm_acc_avg"] for row in study.table() if row["fgsm_epsilon"] == "0.0"] == [
+        row["test_acc_avg"] for row in study.table() if row["fgsm_epsilon"] == "0.0"
+    ]
+
+
+def test_one_seed_has_no_standard_deviation(study) -> None:
+    study.change("init.py", "seed=[1, 2, 3]", "seed=4")
+    study.python("init.py")
+    study.python("project.py", "run")
+    assert {row["test_acc_std"] for row in study.table()} == {"-"}
+    assert "nan" not in (study.path / "analysis/output_avg_std_of_seed_txt_filename.csv").read_text()
+
+
+def test_zero_and_zero_point_zero_are_one_job(study) -> None:
+    study.python("init.py")
+    study.change("init.py", "dropout_prob=[0.0, 0.1, 0.5]", "dropout_prob=[0, 0.1, 0.5]")
+    assert "0 new jobs, 18 were there" in study.python("init.py")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("fgsm_epsilon=0.1", "fgsm_epsilon=-0.1", "fgsm_epsilon must be between 0 and 1"),
+        ("hidden_size=64,", "hiden_size=64,", "Did you mean"),
+        ("learning_rate=1e-3,", "", "learning_rate"),
+        ('dataset="digits"', 'dataset="digit"', "digits"),
+    ],
+)
+def test_an_impossible_grid_is_refused_before_anything_is_made(study, old: str, new: str, words: str) -> None:
+    study.change("init.py", old, new)
+    assert words in study.python("init.py", check=2)
+    assert not (study.path / "workspace").exists()
+
+
+def test_before_init_the_next_step_is_named(study) -> None:
+    assert "init.py" in study.python("project.py", "status", check=2)
+
+
+def test_a_deleted_file_is_made_again(study) -> None:
+    study.change("init.py", "dropout_prob=[0.0, 0.1, 0.5]", "dropout_prob=0.1")
+    study.python("init.py")
+    study.python("project.py", "run")
+    before = study.results()
+    job = next((study.path / "workspace").iterdir())
+    for name in ("train.json", "fgsm.json"):
+        (job / name).unlink()
+    (study.path / "analysis/output_avg_std_of_seed_txt_filename.txt").write_text("")
+    study.python("project.py", "run")
+    assert study.results() == before
+
+
+def test_a_broken_job_is_named_and_the_others_go_on(study) -> None:
+    study.python("init.py")
+    bad, *others = sorted((study.path / "workspace").iterdir())
+    (bad / "signac_statepoint.json").write_text("{")
+    output = study.python("project.py", "run", "--parallel")
+    assert bad.name in output
+    assert all((folder / "fgsm.json").exists() for folder in others)
+    assert sorted(row["n"] for row in study.table()) == ["2", "3", "3", "3", "3", "3"]
+
+
+def test_killed_anywhere_it_goes_on_and_ends_with_the_same_bytes(make_copy) -> None:
+    undisturbed = make_copy("undisturbed")
+    undisturbed.change("init.py", *SMALL)
+    undisturbed.python("init.py")
+    undisturbed.python("project.py", "run", "--parallel", "2")
+    study = make_copy("disturbed")
+    study.change("init.py", *SMALL)
+    study.python("init.py")
+    for moment in (0.4, 1.2, 1.8, 2.2, 2.6, 3.0):
+        run = subprocess.Popen(
+            [sys.executable, study.path / "project.py", "run", "--parallel", "2"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(moment)
+        _kill_tree(run)
+    study.python("project.py", "run", "--parallel", "2")
+    assert study.results() == undisturbed.results()
+
+
+def _kill_tree(process: subprocess.Popen[bytes]) -> None:
+    import psutil
+
+    if process.poll() is None:
+        for member in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            try:
+                os.kill(member.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+    process.wait()
+
+
+def test_signac_itself_reads_the_workspace(study) -> None:
+    study.python("init.py")
+    result = subprocess.run(
+        [sys.executable, "-m", "signac", "find", "seed", "1"],
+        cwd=study.path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(result.stdout.split()) == 6
+
+
+def test_no_command_of_the_engine_imports_torch(study) -> None:
+    study.python("init.py")
+    code = (
+        "import runpy, sys; sys.argv = ['project.py', 'status']\n"
+        "try: runpy.run_path('project.py', run_name='__main__')\n"
+        "except SystemExit: print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=study.path, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "False False"
