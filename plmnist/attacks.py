@@ -248,5 +248,5 @@ def _count(epsilon: float, clean: Tensor, adversarial: Tensor, labels: Tensor) -
 
 
 def _first_of_each_class(labels: Tensor) -> Tensor:
-    found = [int((labels == label).nonzero()[0]) for label in labels.unique()]
+    found = [int((labels == label).nonzero()[0]) for label in torch.unique(labels)]
     return torch.tensor(found)

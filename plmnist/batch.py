@@ -168,9 +168,7 @@ def _copy_from_neighbours(tasks: list[_Task], listener: Listener) -> list[_Task]
     return [task for task in tasks if task.name not in copied]
 
 
-def _train_trajectory(
-    tasks: list[_Task], listener: Listener, engine: str, shelf: _Shelf[TrainingData]
-) -> None:
+def _train_trajectory(tasks: list[_Task], listener: Listener, engine: str, shelf: _Shelf[TrainingData]) -> None:
     from plmnist.training import train_lengths
 
     for task in tasks:
@@ -195,9 +193,7 @@ def _train_trajectory(
             listener.failed(task.name, error)
 
 
-def _attack_network(
-    tasks: list[_Task], listener: Listener, epsilons: Sequence[float], shelf: _Shelf[ImageSet]
-) -> None:
+def _attack_network(tasks: list[_Task], listener: Listener, epsilons: Sequence[float], shelf: _Shelf[ImageSet]) -> None:
     from plmnist.attacks import attack_fgsm
 
     for task in tasks:

@@ -39,9 +39,7 @@ _DEFAULTS: dict[str, Any] = {
     "seed": 1,
 }
 
-_DATA_HELP = (
-    f"data folder; a folder named by {DATA_DIR_VARIABLE} is looked at first (default: {DEFAULT_DATA_DIR})"
-)
+_DATA_HELP = f"data folder; a folder named by {DATA_DIR_VARIABLE} is looked at first (default: {DEFAULT_DATA_DIR})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -154,8 +152,8 @@ def _download(arguments: argparse.Namespace) -> int:
             else:
                 for path, fetched in files:
                     print(f"{name}: {path} {'fetched and verified' if fetched else 'verified'}", flush=True)
-    for error in failures:
-        _print_error(error)
+    for failure in failures:
+        _print_error(failure)
     return 1 if failures else 0
 
 
@@ -292,7 +290,9 @@ class _Report:
             text = f"{error.filename or folder}: {error.strerror or error}"
         else:
             last = traceback.extract_tb(error.__traceback__)[-1]
-            text = f"this is a bug in plmnist: {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+            text = (
+                f"this is a bug in plmnist: {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+            )
             text = " ".join(text.split()) + "; --debug shows more"
         self._append({"folder": folder, "event": "end", "error": text})
         if self._debug:

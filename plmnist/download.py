@@ -1,8 +1,8 @@
 """Fetching data sets from their mirrors.
 
-Safe to run several times at once: one process downloads, the others wait for it and find the files. A file gets its name
-only after its hash was verified, and a verified file is never fetched again. Downloads go to ``<data folder>/<data set>/``;
-a folder named by ``PLMNIST_DATA_DIR`` is used if it has the files and never written.
+Safe to run several times at once: one process downloads, the others wait for it and find the files. A file gets its
+name only after its hash was verified, and a verified file is never fetched again. Downloads go to
+``<data folder>/<data set>/``; a folder named by ``PLMNIST_DATA_DIR`` is used if it has the files and never written.
 """
 
 from __future__ import annotations
@@ -110,9 +110,7 @@ def _usable(file: DataFile, folders: Sequence[Path], target: Path, dataset: Data
     return path
 
 
-def _fetch(
-    file: DataFile, target: Path, addresses: Sequence[str], dataset: DataSet, progress: Progress | None
-) -> Path:
+def _fetch(file: DataFile, target: Path, addresses: Sequence[str], dataset: DataSet, progress: Progress | None) -> Path:
     import http.client
 
     answers = []
@@ -136,8 +134,7 @@ def _fetch(
             partial.unlink(missing_ok=True)
     raise DownloadError(
         f"{file.name} of data set {dataset.name} could not be fetched: {'; '.join(answers)}",
-        hint="Check the network, name another address with --mirror, or put the files where "
-        "PLMNIST_DATA_DIR points.",
+        hint="Check the network, name another address with --mirror, or put the files where PLMNIST_DATA_DIR points.",
     )
 
 

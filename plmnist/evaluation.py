@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from plmnist.data import ImageSet
 
-__all__ = ["EVALUATION_ROWS", "Metrics", "cross_entropy", "evaluate", "log_probabilities", "logits_of", "measure", "one_thread"]
+__all__ = [
+    "EVALUATION_ROWS",
+    "Metrics",
+    "cross_entropy",
+    "evaluate",
+    "log_probabilities",
+    "logits_of",
+    "measure",
+    "one_thread",
+]
 
 EVALUATION_ROWS = 500
 """Images per forward pass when evaluating. Fixed, because the last bits of a matrix product may depend on its shape."""

@@ -1,7 +1,7 @@
 """The network as a LightningModule, and the engine that trains it with Lightning's Trainer.
 
-The arithmetic is that of ordinary PyTorch: modules, autograd, ``torch.optim.Adam``. It serves people who know Lightning,
-and it is the second opinion that the default engine is tested against.
+The arithmetic is that of ordinary PyTorch: modules, autograd, ``torch.optim.Adam``. It serves people who know
+Lightning, and it is the second opinion that the default engine is tested against.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
-from lightning.pytorch.utilities.warnings import PossibleUserWarning
 from torch import Tensor
 
 from plmnist.config import Configuration
@@ -128,8 +128,8 @@ class _Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         images, labels, scale = self.data.train.images, self.data.train.labels, self.data.train.full_scale
-        masks = [mask.split(self.batch_size) for mask in self.draw.masks]
-        for i, rows in enumerate(self.draw.order.split(self.batch_size)):
+        masks = [torch.split(mask, self.batch_size) for mask in self.draw.masks]
+        for i, rows in enumerate(torch.split(self.draw.order, self.batch_size)):
             yield images[rows].float().div_(scale), labels[rows], tuple(mask[i] for mask in masks)
 
 
@@ -192,6 +192,10 @@ def fit(
                 reload_dataloaders_every_n_epochs=1,
             )
             network.train()
-            trainer.fit(LitMNIST(network, config.learning_rate), datamodule=StudyData(config, data))
+            try:
+                trainer.fit(LitMNIST(network, config.learning_rate), datamodule=StudyData(config, data))
+            except SystemExit as stopped:
+                # Lightning ends the process on Ctrl-C. Whoever called decides that here.
+                raise KeyboardInterrupt from stopped
         finally:
             logger.setLevel(level)

@@ -36,42 +36,42 @@ class _Buffers:
         self.d_logits = self.d_logits_t.t()
 
 
-def fit(
-    network: Network, config: Configuration, data: TrainingData, after_epoch: Callable[[EpochRow], None]
-) -> None:
+@torch.no_grad()
+def fit(network: Network, config: Configuration, data: TrainingData, after_epoch: Callable[[EpochRow], None]) -> None:
     """Train `network` in place; see :class:`plmnist.training.Engine`."""
-    with torch.inference_mode():
-        split = data.split(config.seed)
-        images, labels = data.normalised(split), data.train.labels
-        val_images, val_labels = images[split.val_rows], labels[split.val_rows]
-        n = len(split.train_rows)
-        batch_size = min(config.batch_size, n)
-        buffers = _Buffers(batch_size, data.num_pixels, config.hidden_size)
-        last = _Buffers(n % batch_size, data.num_pixels, config.hidden_size)
-        # Blocks of (classes, images of the batch), one after the other.
-        log_probs = torch.empty(n * NUM_CLASSES)
-        d_log_probs = torch.empty(n * NUM_CLASSES)
-        step = _make_step(network, config.learning_rate, images)
-        draw = None
-        for epoch in range(1, config.num_epochs + 1):
-            draw = draw_epoch(config, split, epoch, reuse=draw)
-            targets = labels[draw.order]
-            _derive_log_probs(targets, batch_size, out=d_log_probs)
-            batches = [
-                draw.order.split(batch_size),
-                _blocks(log_probs, batch_size),
-                _blocks(d_log_probs, batch_size),
-                *(mask.split(batch_size) for mask in draw.masks),
-            ]
+    split = data.split(config.seed)
+    images, labels = data.normalised(split), data.train.labels
+    val_images, val_labels = images[split.val_rows], labels[split.val_rows]
+    n = len(split.train_rows)
+    batch_size = min(config.batch_size, n)
+    buffers = _Buffers(batch_size, data.num_pixels, config.hidden_size)
+    last = _Buffers(n % batch_size, data.num_pixels, config.hidden_size)
+    # Blocks of (classes, images of the batch), one after the other.
+    log_probs = torch.empty(n * NUM_CLASSES)
+    d_log_probs = torch.empty(n * NUM_CLASSES)
+    step = _make_step(network, config.learning_rate, images)
+    draw = None
+    for epoch in range(1, config.num_epochs + 1):
+        draw = draw_epoch(config, split, epoch, reuse=draw)
+        targets = labels[draw.order]
+        _derive_log_probs(targets, batch_size, out=d_log_probs)
+        batches = [
+            torch.split(draw.order, batch_size),
+            _blocks(log_probs, batch_size),
+            _blocks(d_log_probs, batch_size),
+            *(torch.split(mask, batch_size) for mask in draw.masks),
+        ]
+        # Saves some bookkeeping in each operation; not for what others will use, which autograd has to accept.
+        with torch.inference_mode():
             for rows, *rest in zip(*batches, strict=True):
                 step(buffers if len(rows) == batch_size else last, rows, *rest)
-            train = measure(torch.cat(_blocks(log_probs, batch_size), 1), targets)
-            after_epoch(EpochRow(epoch, train, _evaluate(network, val_images, val_labels)))
+        train = measure(torch.cat(_blocks(log_probs, batch_size), 1), targets)
+        after_epoch(EpochRow(epoch, train, _evaluate(network, val_images, val_labels)))
 
 
 def _blocks(flat: Tensor, batch_size: int) -> list[Tensor]:
     """Return for each batch its part of a flat tensor, as shape (classes, images)."""
-    return [piece.view(NUM_CLASSES, -1) for piece in flat.split(batch_size * NUM_CLASSES)]
+    return [piece.view(NUM_CLASSES, -1) for piece in torch.split(flat, batch_size * NUM_CLASSES)]
 
 
 def _derive_log_probs(targets: Tensor, batch_size: int, *, out: Tensor) -> None:
@@ -169,6 +169,6 @@ def _make_step(network: Network, learning_rate: float, images: Tensor) -> Callab
 
 def _evaluate(network: Network, normalised: Tensor, labels: Tensor) -> Metrics:
     network.eval()
-    logits = torch.cat([network.classify(piece) for piece in normalised.split(EVALUATION_ROWS)])
+    logits = torch.cat([network.classify(piece) for piece in torch.split(normalised, EVALUATION_ROWS)])
     network.train()
     return measure(log_probabilities(logits), labels)

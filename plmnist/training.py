@@ -156,7 +156,7 @@ class TrainingData:
             out = _large_tensor(*grey.shape) if self._normalised is None else self._normalised[1]
             mean, std = torch.tensor(split.mean), torch.tensor(split.std)
             # Pieces that fit the cache: one pass over memory instead of four.
-            for raw, row in zip(grey.split(256), out.split(256), strict=True):
+            for raw, row in zip(torch.split(grey, 256), torch.split(out, 256), strict=True):
                 row.copy_(raw).div_(self.train.full_scale).sub_(mean).div_(std)
             self._normalised = (key, out)
         return self._normalised[1]
@@ -165,7 +165,7 @@ class TrainingData:
     def _image_sums(self) -> tuple[Tensor, Tensor]:
         """Sums of the grey values and of their squares for each image, exact."""
         sums, squares = [], []
-        for piece in self.train.images.flatten(1).split(128):
+        for piece in torch.split(self.train.images.flatten(1), 128):
             grey = piece.double()
             sums.append(grey.sum(1))
             squares.append(grey.mul_(grey).sum(1))
@@ -198,9 +198,7 @@ class Engine(Protocol):
     ) -> None: ...
 
 
-def draw_epoch(
-    config: Configuration, split: Split, epoch: int, *, reuse: EpochDraw | None = None
-) -> EpochDraw:
+def draw_epoch(config: Configuration, split: Split, epoch: int, *, reuse: EpochDraw | None = None) -> EpochDraw:
     """Draw batch order and dropout masks of an epoch from their streams.
 
     The masks of `reuse`, a draw for the same configuration that is no longer needed, are overwritten and returned.
@@ -312,9 +310,7 @@ def train_lengths(
         if data is None:
             data = prepare_data(longest.dataset, data_dir)
         split = data.split(longest.seed)
-        network = Network(
-            data.num_pixels, longest.hidden_size, longest.dropout_prob, mean=split.mean, std=split.std
-        )
+        network = Network(data.num_pixels, longest.hidden_size, longest.dropout_prob, mean=split.mean, std=split.std)
         initialise(network, longest.seed)
         history: list[EpochRow] = []
 

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from plmnist import results, training
+from plmnist.batch import attack_folders, train_folders
+from plmnist.config import Configuration
+from plmnist.errors import PlmnistError
+
+NAME = "point.json"
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.done_: dict[str, str] = {}
+        self.errors: dict[str, Exception] = {}
+
+    def started(self, folder: str) -> None:
+        self.events.append(("start", Path(folder).name))
+
+    def done(self, folder: str, summary: str) -> None:
+        self.events.append(("end", Path(folder).name))
+        self.done_[Path(folder).name] = summary
+
+    def failed(self, folder: str, error: Exception) -> None:
+        self.events.append(("end", Path(folder).name))
+        self.errors[Path(folder).name] = error
+
+
+@pytest.fixture
+def trained_lengths(monkeypatch):
+    """Record which trainings really happen, as lists of epochs."""
+    calls = []
+    real = training.train_lengths
+
+    def counting(configs, *arguments, **options):
+        configs = list(configs)
+        calls.append(sorted({config.num_epochs for config in configs}))
+        return real(configs, *arguments, **options)
+
+    monkeypatch.setattr(training, "train_lengths", counting)
+    return calls
+
+
+def place(root: Path, name: str, mapping: dict) -> str:
+    folder = root / name
+    folder.mkdir()
+    (folder / NAME).write_text(json.dumps(mapping))
+    return str(folder)
+
+
+def run_train(folders: list[str], **options) -> Recorder:
+    recorder = Recorder()
+    train_folders(folders, recorder, config_name=NAME, **options)
+    return recorder
+
+
+def run_attack(folders: list[str], **options) -> Recorder:
+    recorder = Recorder()
+    attack_folders(folders, recorder, config_name=NAME, **options)
+    return recorder
+
+
+def outputs(folder: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.name != NAME}
+
+
+def alone(tmp_path: Path, mapping: dict) -> dict[str, bytes]:
+    """Train and attack a configuration in a folder without neighbours."""
+    root = tmp_path / f"alone_{len(list(tmp_path.iterdir()))}"
+    root.mkdir()
+    folder = place(root, "x", mapping)
+    assert not run_train([folder]).errors
+    assert not run_attack([folder]).errors
+    return outputs(folder)
+
+
+def grid(make_mapping) -> dict[str, dict]:
+    return {
+        f"e{epochs}-eps{epsilon}-s{seed}": make_mapping(num_epochs=epochs, fgsm_epsilon=epsilon, seed=seed)
+        for epochs in (1, 3)
+        for epsilon in (0.0, 0.1)
+        for seed in (1, 2)
+    }
+
+
+def test_shared_trainings_equal_lonely_ones_in_any_order(tmp_path, make_mapping, trained_lengths):
+    points = grid(make_mapping)
+    expected = {name: alone(tmp_path, mapping) for name, mapping in points.items()}
+    trained_lengths.clear()
+    for turn, order in enumerate((sorted(points), sorted(points, reverse=True))):
+        root = tmp_path / f"together_{turn}"
+        root.mkdir()
+        folders = [place(root, name, points[name]) for name in order]
+        assert not run_train(folders).errors
+        assert not run_attack(folders[3:]).errors
+        assert not run_attack(folders).errors
+        assert {Path(folder).name: outputs(folder) for folder in folders} == expected
+    # Eight points, two seeds: two trainings of three epochs, measured after one.
+    assert trained_lengths == [[1, 3], [1, 3]] * 2
+
+
+def test_each_folder_starts_once_before_it_ends(tmp_path, make_mapping):
+    folders = [place(tmp_path, name, mapping) for name, mapping in grid(make_mapping).items()]
+    events = run_train(folders).events
+    for folder in folders:
+        name = Path(folder).name
+        assert events.count(("start", name)) == events.count(("end", name)) == 1
+        assert events.index(("start", name)) < events.index(("end", name))
+
+
+def test_finished_folders_are_left_alone(tmp_path, make_mapping, trained_lengths):
+    folder = place(tmp_path, "a", make_mapping())
+    run_train([folder])
+    run_attack([folder])
+    before = {path: path.stat().st_mtime_ns for path in Path(folder).iterdir()}
+    trained_lengths.clear()
+    assert run_train([folder]).done_["a"].startswith("already trained")
+    assert run_attack([folder]).done_["a"].startswith("already attacked")
+    assert {path: path.stat().st_mtime_ns for path in Path(folder).iterdir()} == before
+    assert trained_lengths == []
+    files = outputs(folder)
+    assert run_train([folder], force=True).done_["a"].startswith("trained")
+    assert run_attack([folder], force=True).done_["a"].startswith("attacked")
+    assert trained_lengths == [[2]]
+    assert outputs(folder) == files
+
+
+def test_another_epsilon_a_week_later_copies_the_network(tmp_path, make_mapping, trained_lengths):
+    run_train([place(tmp_path, "monday", make_mapping(fgsm_epsilon=0.1))])
+    trained_lengths.clear()
+    later = place(tmp_path, "next_monday", make_mapping(fgsm_epsilon=0.2))
+    assert run_train([later]).done_["next_monday"].startswith("copied")
+    assert trained_lengths == []
+    assert not run_attack([later]).errors
+    assert outputs(later) == alone(tmp_path, make_mapping(fgsm_epsilon=0.2))
+
+
+def test_damaged_neighbour_is_not_copied(tmp_path, make_mapping, trained_lengths):
+    first = place(tmp_path, "first", make_mapping())
+    run_train([first])
+    model = Path(first) / results.MODEL
+    model.write_bytes(model.read_bytes()[:-1] + b"?")
+    trained_lengths.clear()
+    second = place(tmp_path, "second", make_mapping(fgsm_epsilon=0.3))
+    assert run_train([second]).done_["second"].startswith("trained")
+    assert trained_lengths == [[2]]
+    # The damaged one is not complete, so it is mended, now by a copy.
+    assert run_train([first]).done_["first"].startswith("copied")
+    assert model.read_bytes() == (Path(second) / results.MODEL).read_bytes()
+
+
+def test_configuration_of_a_finished_folder_has_changed(tmp_path, make_mapping):
+    folder = place(tmp_path, "a", make_mapping())
+    run_train([folder])
+    run_attack([folder])
+    (Path(folder) / NAME).write_text(json.dumps(make_mapping(seed=2)))
+    error = run_attack([folder]).errors["a"]
+    assert "was trained with another configuration" in str(error)
+    run_train([folder])
+    run_attack([folder])
+    assert outputs(folder) == alone(tmp_path, make_mapping(seed=2))
+
+
+def test_one_folder_s_failure_stops_no_other(tmp_path, make_mapping):
+    broken = place(tmp_path, "broken", {})
+    (Path(broken) / NAME).write_text('{"dataset": ')
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    misspelt = make_mapping()
+    misspelt["sede"] = misspelt.pop("seed")
+    diverging = place(tmp_path, "diverging", make_mapping(learning_rate=1e30, seed=0))
+    folders = [
+        broken,
+        place(tmp_path, "negative", make_mapping(fgsm_epsilon=-0.1)),
+        str(empty),
+        place(tmp_path, "misspelt", misspelt),
+        diverging,
+        str(tmp_path / "nowhere"),
+        place(tmp_path, "no_data", make_mapping(dataset="kmnist")),
+        place(tmp_path, "good", make_mapping()),
+    ]
+    recorder = run_train(folders, data_dir=tmp_path / "no_such_data")
+    assert list(recorder.done_) == ["good"]
+    expected = {
+        "broken": "is not valid JSON",
+        "negative": "fgsm_epsilon must be between 0 and 1",
+        "empty": "point.json does not exist",
+        "misspelt": "unknown configuration key 'sede'",
+        "diverging": "diverged in epoch 1",
+        "nowhere": "is not a folder",
+        "no_data": "train-images-idx3-ubyte.gz of data set kmnist is in none of",
+    }
+    assert recorder.errors.keys() == expected.keys()
+    for name, words in expected.items():
+        assert isinstance(recorder.errors[name], PlmnistError)
+        assert words in str(recorder.errors[name])
+    assert outputs(diverging) == {}
+
+    attacked = run_attack(folders)
+    assert list(attacked.done_) == ["good"]
+    assert "train.json does not exist" in str(attacked.errors["diverging"])
+    assert attacked.errors.keys() == expected.keys()
+
+
+def test_folder_that_cannot_be_written_spares_the_one_that_shares_its_training(tmp_path, make_mapping, monkeypatch):
+    folders = [place(tmp_path, name, make_mapping(fgsm_epsilon=e)) for name, e in (("full", 0.1), ("fine", 0.2))]
+    real = results.write_atomically
+
+    def write(path: Path, content: bytes) -> None:
+        if path.parent.name == "full":
+            raise OSError(28, "No space left on device", str(path))
+        real(path, content)
+
+    monkeypatch.setattr(results, "write_atomically", write)
+    recorder = run_train(folders)
+    assert list(recorder.done_) == ["fine"]
+    assert "No space left" in str(recorder.errors["full"])
+
+
+def test_unexpected_error_fails_its_group_only(tmp_path, make_mapping, monkeypatch):
+    real = training.train_lengths
+
+    def faulty(configs, *arguments, **options):
+        if configs[0].seed == 1:
+            raise RuntimeError("cosmic ray")
+        return real(configs, *arguments, **options)
+
+    monkeypatch.setattr(training, "train_lengths", faulty)
+    folders = [place(tmp_path, f"s{seed}", make_mapping(seed=seed)) for seed in (1, 2)]
+    recorder = run_train(folders)
+    assert list(recorder.errors) == ["s1"]
+    assert list(recorder.done_) == ["s2"]
+
+
+def test_interruption_is_not_taken_for_a_failure(tmp_path, make_mapping, monkeypatch):
+    def interrupted(configs, on_trained, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train_lengths", interrupted)
+    folder = place(tmp_path, "a", make_mapping())
+    with pytest.raises(KeyboardInterrupt):
+        run_train([folder])
+    assert outputs(folder) == {}
+
+
+def test_further_epsilons_extend_the_curve_only(tmp_path, make_mapping):
+    folder = place(tmp_path, "a", make_mapping(fgsm_epsilon=0.1))
+    run_train([folder])
+    run_attack([folder])
+    short, before = results.load_attack(folder), outputs(folder)
+    recorder = run_attack([folder], epsilons=[0.0, 0.2])
+    assert recorder.done_["a"].startswith("attacked")
+    long = results.load_attack(folder)
+    assert [point["epsilon"] for point in long["curve"]] == [0.0, 0.1, 0.2]
+    assert {key: value for key, value in long.items() if key != "curve"} == {
+        key: value for key, value in short.items() if key != "curve"
+    }
+    assert outputs(folder)[results.FIGURE] == before[results.FIGURE]
+    assert run_attack([folder], epsilons=[0.2]).done_["a"].startswith("already attacked")
+
+
+def test_examples_file_belongs_to_the_configuration_s_epsilon(tmp_path, make_mapping):
+    import numpy as np
+
+    folders = [place(tmp_path, f"eps{e}", make_mapping(fgsm_epsilon=e)) for e in (0.0, 0.3)]
+    run_train(folders)
+    run_attack(folders)
+    for folder, epsilon in zip(folders, (0.0, 0.3), strict=True):
+        with np.load(Path(folder) / results.EXAMPLES) as examples:
+            assert float(examples["epsilon"]) == epsilon
+            moved = np.abs(examples["adversarial"] - examples["original"]).max()
+            assert moved == pytest.approx(epsilon, abs=1e-6)
+            assert examples["label"].tolist() == list(range(10))
+        record = results.load_attack(folder)
+        assert (
+            record["config"] == Configuration.from_mapping(json.loads((Path(folder) / NAME).read_text())).to_mapping()
+        )

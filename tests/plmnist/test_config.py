@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from plmnist.config import Configuration
+from plmnist.errors import ConfigurationError
+
+
+def test_integers_and_floats_are_normalised_to_one_form(make_mapping):
+    mapping = make_mapping(
+        dropout_prob=0, fgsm_epsilon=0, num_epochs=2.0, seed=np.int64(1), learning_rate=np.float64(0.5)
+    )
+    config = Configuration.from_mapping(mapping)
+    assert config == Configuration.from_mapping(make_mapping(dropout_prob=0.0, fgsm_epsilon=0.0, learning_rate=0.5))
+    assert [type(value) for value in config.to_mapping().values()] == [str, int, int, int, float, float, float, int]
+    assert repr(config.to_mapping()["dropout_prob"]) == "0.0"
+
+
+def test_negative_zero_is_zero(make_mapping):
+    assert repr(Configuration.from_mapping(make_mapping(dropout_prob=-0.0)).dropout_prob) == "0.0"
+
+
+def test_mapping_round_trips(make_config):
+    config = make_config()
+    assert Configuration.from_mapping(config.to_mapping()) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dataset": "mnits"}, "unknown data set 'mnits'"),
+        ({"dataset": 3}, "dataset must be the name"),
+        ({"num_epochs": 0}, "num_epochs must be at least 1"),
+        ({"num_epochs": 1.5}, "num_epochs must be a whole number"),
+        ({"num_epochs": "5"}, "num_epochs must be a whole number, not '5' (str)"),
+        ({"num_epochs": True}, "num_epochs must be a whole number"),
+        ({"num_epochs": float("inf")}, "num_epochs must be a whole number"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"hidden_size": -1}, "hidden_size must be at least 1"),
+        ({"learning_rate": 0}, "learning_rate must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
+        ({"learning_rate": "1e-3"}, "learning_rate must be a number"),
+        ({"dropout_prob": 1}, "dropout_prob must be at least 0 and below 1"),
+        ({"dropout_prob": -0.1}, "dropout_prob must be at least 0"),
+        ({"fgsm_epsilon": -0.05}, "fgsm_epsilon must be between 0 and 1"),
+        ({"fgsm_epsilon": 8}, "fgsm_epsilon must be between 0 and 1"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": 2**64}, "seed must be at most"),
+        ({"seed": None}, "seed must be a whole number, not None"),
+    ],
+)
+def test_impossible_value_is_named(make_mapping, changes, words):
+    with pytest.raises(ConfigurationError) as caught:
+        Configuration.from_mapping(make_mapping(**changes))
+    assert words in str(caught.value)
+
+
+def test_unknown_data_set_names_near_match(make_mapping):
+    with pytest.raises(ConfigurationError) as caught:
+        Configuration.from_mapping(make_mapping(dataset="fashion-mnist"))
+    assert "fashion_mnist" in caught.value.hint
+
+
+def test_misspelt_key_is_named_with_the_missing_one(make_mapping):
+    mapping = make_mapping()
+    mapping["dropuot_prob"] = mapping.pop("dropout_prob")
+    with pytest.raises(ConfigurationError, match="unknown configuration key 'dropuot_prob'") as caught:
+        Configuration.from_mapping(mapping)
+    assert caught.value.hint == "Did you mean 'dropout_prob'?"
+
+
+def test_missing_keys_are_all_named(make_mapping):
+    mapping = make_mapping()
+    del mapping["seed"], mapping["batch_size"]
+    with pytest.raises(ConfigurationError, match="keys 'batch_size', 'seed' missing"):
+        Configuration.from_mapping(mapping)
+
+
+def test_something_else_than_a_mapping_is_refused():
+    with pytest.raises(ConfigurationError, match="not \\[1, 2\\] \\(list\\)"):
+        Configuration.from_mapping([1, 2])  # type: ignore[arg-type]
+
+
+def test_keys_group_what_is_trained_together(make_config):
+    base = make_config()
+    assert base.training_key == make_config(fgsm_epsilon=0.3).training_key
+    assert base.training_key != make_config(num_epochs=3).training_key
+    assert base.trajectory_key == make_config(num_epochs=3, fgsm_epsilon=0.3).trajectory_key
+    for change in ({"seed": 2}, {"dropout_prob": 0.2}, {"learning_rate": 1e-3}, {"hidden_size": 8}, {"batch_size": 8}):
+        assert base.trajectory_key != make_config(**change).trajectory_key
+
+
+def test_light_modules_import_nothing_heavy():
+    program = (
+        "import sys, plmnist, plmnist.config, plmnist.data, plmnist.download\n"
+        "import plmnist.results, plmnist.batch, plmnist.cli\n"
+        "heavy = {'numpy', 'torch', 'lightning', 'matplotlib', 'safetensors', 'rich', 'signac', 'pointillist'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_default_engine_and_attack_import_neither_lightning_nor_matplotlib():
+    program = (
+        "import sys, plmnist.training, plmnist.tensor_engine, plmnist.attacks, plmnist.plots\n"
+        "heavy = {'lightning', 'matplotlib', 'signac', 'pointillist', 'sympy', 'torch._dynamo'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
