@@ -40,13 +40,17 @@ def write_analysis(workspace: Path, analysis: Path) -> None:
     with open(analysis / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         jobs = finished_jobs(workspace)
+        digests = {job["id"]: job["digest"] for job in jobs}
+        index = _read_index(analysis)
+        if index is not None and index["jobs"] == digests:
+            return  # another process has had its turn meanwhile
         rows = seed_table(jobs)
         write_atomically(analysis / f"{TABLE}.txt", aligned(rows).encode())
         write_atomically(analysis / f"{TABLE}.csv", as_csv(rows).encode())
         files = [analysis / f"{TABLE}.txt", analysis / f"{TABLE}.csv", *draw_figures(jobs, rows, analysis / "figures")]
         # Last: the jobs it names are in the table and in the figures.
         index = {
-            "jobs": {job["id"]: job["digest"] for job in jobs},
+            "jobs": digests,
             "bytes": {str(path.relative_to(analysis)): path.stat().st_size for path in files},
         }
         write_atomically(analysis / INDEX, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
@@ -54,12 +58,21 @@ def write_analysis(workspace: Path, analysis: Path) -> None:
 
 def is_up_to_date(analysis: Path, jobs: Iterable[Any]) -> bool:
     """Say whether the table and figures are there, made from the present results of these signac jobs."""
+    index = _read_index(analysis)
     try:
-        index = json.loads((analysis / INDEX).read_bytes())
-        are_whole = all((analysis / name).stat().st_size == size for name, size in index["bytes"].items())
-        return are_whole and all(index["jobs"][job.id] == digest_of(Path(job.path)) for job in jobs)
-    except (OSError, ValueError, KeyError):
+        return index is not None and all(index["jobs"].get(job.id) == digest_of(Path(job.path)) for job in jobs)
+    except OSError:
         return False
+
+
+def _read_index(analysis: Path) -> dict[str, Any] | None:
+    """Return which results the table and figures were made from; None when a file of theirs is missing or cut off."""
+    try:
+        index: dict[str, Any] = json.loads((analysis / INDEX).read_bytes())
+        are_whole = all((analysis / name).stat().st_size == size for name, size in index["bytes"].items())
+    except (OSError, ValueError, KeyError):
+        return None
+    return index if are_whole else None
 
 
 def finished_jobs(workspace: Path) -> list[dict[str, Any]]:
