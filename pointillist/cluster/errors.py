@@ -2,7 +2,10 @@
 
 ::
 
-    ClusterError                     something between here and the cluster went wrong; carries a hint
+    ClusterError (SubmitError)       something between here and the cluster went wrong; carries a hint
+    ├── EnvironmentNotFound          no environment has this name
+    ├── NoSchedulerError             this environment has no scheduler
+    ├── TemplateError                a script's template can't be found, read or filled in
     ├── RequestError                 this scheduler has no words for what was asked; found before asking it
     ├── NoPartitionFits              no partition of the cluster can hold the request
     └── SchedulerError               the scheduler's commands did not do what they were asked
@@ -15,8 +18,10 @@ Owns names and messages only; decides nothing.
 
 from __future__ import annotations
 
+from pointillist.errors import EXIT_SCHEDULER, EXIT_USAGE, PointillistError
 
-class ClusterError(RuntimeError):
+
+class ClusterError(PointillistError, RuntimeError):
     """Report what went wrong and what to do next.
 
     Parameters
@@ -27,13 +32,29 @@ class ClusterError(RuntimeError):
         What to do next; empty when there is nothing better than the message.
     """
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    exit_code = EXIT_SCHEDULER
+
+
+class EnvironmentNotFound(ClusterError, LookupError):
+    """Report that no environment has the name that was given."""
+
+    exit_code = EXIT_USAGE
+
+
+class NoSchedulerError(ClusterError, AttributeError):
+    """Report that an environment has no scheduler."""
+
+
+class TemplateError(ClusterError):
+    """Report a template of scripts that can't be found, read or filled in, or that refuses by ``{% raise %}``."""
+
+    exit_code = EXIT_USAGE
 
 
 class RequestError(ClusterError):
     """Report a request that cannot be put into this scheduler's words."""
+
+    exit_code = EXIT_USAGE
 
 
 class NoPartitionFits(ClusterError):
@@ -44,6 +65,8 @@ class NoPartitionFits(ClusterError):
     reasons
         Partition name to the sentence that says why not.
     """
+
+    exit_code = EXIT_USAGE
 
     def __init__(self, message: str, *, reasons: dict[str, str], hint: str = "") -> None:
         super().__init__(message, hint=hint)

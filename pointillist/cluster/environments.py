@@ -1,0 +1,299 @@
+"""Compute environments: on which kind of machine are we, which scheduler does it have, which template suits it.
+
+A class here is a whole environment: defining a subclass registers it, under its class name. :func:`get_environment`
+finds the one that this process is in. Knows machines and schedulers, no projects and no tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import re
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from pointillist.cluster.clusters import CLUSTERS
+from pointillist.cluster.errors import EnvironmentNotFound, NoSchedulerError
+from pointillist.cluster.partitions import Cluster, choose_partition
+from pointillist.cluster.schedulers import scheduler_class
+from pointillist.cluster.schedulers.base import Scheduler
+from pointillist.cluster.schedulers.requests import Request
+from pointillist.errors import near_matches
+
+VARIABLES = ("POINTILLIST_ENVIRONMENT", "SIGNAC_FLOW_ENVIRONMENT")
+"""Either names the environment, whatever the machine looks like."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+_numbers = itertools.count()
+
+
+def template_filter(function: F) -> Any:
+    """Make a method of an environment a filter in its templates; it is called with the class and the value."""
+    function._is_template_filter = True  # type: ignore[attr-defined]
+    return classmethod(function)
+
+
+class ComputeEnvironment:
+    """A kind of machine.
+
+    Attributes
+    ----------
+    scheduler_type
+        The adapter of its scheduler, its name in the table of schedulers, or None when there is none.
+    hostname_pattern
+        Regular expression that the full name of its hosts matches from the start; None: told by its scheduler.
+    submit_flags
+        Further flags for every submission, in the scheduler's own words.
+    template
+        The template of its scripts.
+    mpi_cmd
+        What starts a program with several ranks.
+    cluster
+        Its partitions, to choose one from a request; None leaves the choice to the scheduler.
+    DEBUG
+        Take this environment wherever it is defined.
+    """
+
+    scheduler_type: ClassVar[type[Scheduler] | str | None] = None
+    hostname_pattern: ClassVar[str | None] = None
+    submit_flags: ClassVar[Sequence[str] | None] = None
+    template: ClassVar[str] = "base_script.sh"
+    mpi_cmd: ClassVar[str] = "mpiexec"
+    cluster: ClassVar[Cluster | None] = None
+    DEBUG: ClassVar[bool] = False
+    JOB_ID_SEPARATOR: ClassVar[str] = "/"
+    _number: ClassVar[int] = -1
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._number = next(_numbers)
+
+    @classmethod
+    def is_present(cls) -> bool:
+        """Whether this process is on such a machine."""
+        if cls.cluster is not None and cls.cluster.is_here(_hostname(), dict(os.environ)):
+            return True
+        if cls.hostname_pattern is not None:
+            return re.match(cls.hostname_pattern, _hostname()) is not None
+        if cls.cluster is not None and (cls.cluster.hostname_pattern or cls.cluster.variable):
+            return False
+        adapter = cls._adapter()
+        return adapter is not None and adapter.is_present()
+
+    @classmethod
+    def get_scheduler(cls) -> Scheduler:
+        """Return a way to speak to its scheduler.
+
+        Raises
+        ------
+        NoSchedulerError
+            When it has none.
+        """
+        adapter = cls._adapter()
+        if adapter is None:
+            raise NoSchedulerError(
+                f"The environment {cls.__name__} has no scheduler.",
+                hint="Run here with `python project.py run`, or submit on a login node of a cluster."
+                " `submit --pretend` shows the scripts anywhere.",
+            )
+        return adapter()
+
+    @classmethod
+    def script_scheduler(cls) -> Scheduler | None:
+        """Return the scheduler whose header its scripts carry, for showing them; None for a plain script."""
+        adapter = cls._adapter()
+        return None if adapter is None else adapter()
+
+    @classmethod
+    def add_args(cls, parser: argparse.ArgumentParser) -> None:
+        """Add options of its own to ``submit``; what is given reaches the template under the option's name."""
+
+    @classmethod
+    def place(cls, request: Request) -> Request:
+        """Return the request with the partition it goes to.
+
+        Raises
+        ------
+        NoPartitionFits
+            When none can hold it.
+        """
+        if cls.cluster is None or not cls.cluster.partitions:
+            return request
+        from dataclasses import replace
+
+        return replace(request, partition=choose_partition(cls.cluster, request).name)
+
+    @classmethod
+    def filters(cls) -> dict[str, Callable[..., Any]]:
+        """Return its template filters by name."""
+        methods: dict[str, Any] = {name: getattr(cls, name, None) for name in dir(cls)}
+        return {name: method for name, method in methods.items() if getattr(method, "_is_template_filter", False)}
+
+    @template_filter
+    def get_prefix(cls, operation: Any, mpi_prefix: str | None = None, cmd_prefix: str | None = None) -> str:
+        """Return what goes before the command of an operation: threads, ranks, and a prefix of the user's."""
+        prefix = cls._get_omp_prefix(operation)
+        prefix += cls._get_mpi_prefix(operation) if mpi_prefix is None else mpi_prefix
+        return prefix + (cmd_prefix or "")
+
+    @classmethod
+    def _get_omp_prefix(cls, operation: Any) -> str:
+        threads = operation.directives.get("omp_num_threads")
+        return f"export OMP_NUM_THREADS={int(threads)}; " if threads else ""
+
+    @classmethod
+    def _get_mpi_prefix(cls, operation: Any) -> str:
+        ranks = operation.directives.get("nranks")
+        return f"{cls.mpi_cmd} -n {int(ranks)} " if ranks else ""
+
+    @classmethod
+    def _adapter(cls) -> type[Scheduler] | None:
+        kind = cls.scheduler_type
+        return scheduler_class(kind) if isinstance(kind, str) else kind
+
+
+class StandardEnvironment(ComputeEnvironment):
+    """A machine without a scheduler."""
+
+    @classmethod
+    def is_present(cls) -> bool:
+        """Whether nothing else fits: it is what remains, and never found."""
+        return False
+
+
+class TestEnvironment(ComputeEnvironment):
+    """Scripts are shown and go nowhere; for tests."""
+
+    __test__ = False  # no test class, whatever pytest thinks of its name
+
+    @classmethod
+    def is_present(cls) -> bool:
+        """Whether it was found; it never is, only named."""
+        return False
+
+
+class DefaultPBSEnvironment(ComputeEnvironment):
+    """A cluster with PBS."""
+
+    scheduler_type = "pbs"
+    template = "pbs.sh"
+
+
+class DefaultTorqueEnvironment(ComputeEnvironment):
+    """A cluster with TORQUE."""
+
+    scheduler_type = "torque"
+    template = "pbs.sh"
+
+    @classmethod
+    def is_present(cls) -> bool:
+        """Whether it was found; PBS and TORQUE have the same commands, so it is only named."""
+        return False
+
+
+class DefaultLSFEnvironment(ComputeEnvironment):
+    """A cluster with LSF."""
+
+    scheduler_type = "lsf"
+    template = "lsf.sh"
+
+
+class DefaultSlurmEnvironment(ComputeEnvironment):
+    """A cluster with Slurm."""
+
+    scheduler_type = "slurm"
+    template = "slurm.sh"
+
+
+_BASES: dict[str, type[ComputeEnvironment]] = {
+    "slurm": DefaultSlurmEnvironment,
+    "pbs": DefaultPBSEnvironment,
+    "torque": DefaultTorqueEnvironment,
+    "lsf": DefaultLSFEnvironment,
+}
+
+
+def make_environment(cluster: Cluster) -> type[ComputeEnvironment]:
+    """Make (and thereby register) the environment of a cluster that is described as data.
+
+    Examples
+    --------
+    A cluster of one's own, in ``hpc_setup.py``::
+
+        make_environment(Cluster(
+            name="Our Lab",
+            hostname_pattern=r"lab\\d+\\.example\\.edu$",
+            partitions=(Partition(name="cpu", cpus_per_node=64, max_walltime_s=48 * 3600),),
+        ))
+    """
+    name = "".join(word[:1].upper() + word[1:] for word in re.split(r"\W+", cluster.name)) + "Environment"
+    namespace = {"cluster": cluster, "__doc__": f"The cluster {cluster.name}.", "__module__": __name__}
+    return type(name, (_BASES[cluster.scheduler],), namespace)
+
+
+PACKAGED: dict[str, type[ComputeEnvironment]] = {
+    environment.__name__: environment for environment in map(make_environment, CLUSTERS)
+}
+
+
+def environments() -> list[type[ComputeEnvironment]]:
+    """Return all environments that are defined, the latest first; of two with one name only the latest."""
+    found: dict[str, type[ComputeEnvironment]] = {}
+    for environment in sorted(_below(ComputeEnvironment), key=lambda one: -one._number):
+        found.setdefault(environment.__name__, environment)
+    return list(found.values())
+
+
+def get_environment(test: bool = False, *, variables: Mapping[str, str] | None = None) -> type[ComputeEnvironment]:
+    """Return the environment that this process is in.
+
+    Looked for in this order: the one that a variable names, one with ``DEBUG``, the last defined that is present,
+    and at last :class:`StandardEnvironment`.
+
+    Parameters
+    ----------
+    test
+        Return :class:`TestEnvironment`.
+    variables
+        The environment variables; by default those of this process.
+
+    Raises
+    ------
+    EnvironmentNotFound
+        When a variable names one that is not defined.
+    """
+    if test:
+        return TestEnvironment
+    given = os.environ if variables is None else variables
+    known = environments()
+    for variable in VARIABLES:
+        name = given.get(variable)
+        if name:
+            return _named(name, known, variable)
+    return next(
+        (one for one in known if one.DEBUG), next((one for one in known if one.is_present()), StandardEnvironment)
+    )
+
+
+def _named(name: str, known: Iterable[type[ComputeEnvironment]], variable: str) -> type[ComputeEnvironment]:
+    by_name = {one.__name__: one for one in known}
+    if name not in by_name:
+        raise EnvironmentNotFound(
+            f"There is no environment {name!r}, which the variable {variable} names.",
+            hint=near_matches(name, by_name),
+        )
+    return by_name[name]
+
+
+def _below(cls: type[ComputeEnvironment]) -> Iterable[type[ComputeEnvironment]]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from _below(child)
+
+
+def _hostname() -> str:
+    name = socket.gethostname()
+    # Only a short name is worth a question to the name server, which may take seconds.
+    return name if "." in name else socket.getfqdn()

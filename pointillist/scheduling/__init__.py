@@ -1,0 +1,1 @@
+"""Schedulers, under the names that signac-flow gives these modules."""
