@@ -18,9 +18,13 @@ from torch import Tensor, nn
 
 from plmnist.data import ImageSet
 from plmnist.errors import ConfigurationError, PlmnistError
-from plmnist.evaluation import EVALUATION_ROWS, evaluation_mode, one_thread
+from plmnist.evaluation import evaluation_mode, one_thread
 
 __all__ = ["AttackCounts", "AttackResult", "Examples", "attack_fgsm", "fgsm", "gradient_sign", "perturb"]
+
+
+ATTACK_ROWS = 200
+"""Images per pass, few enough for the float64 pixels and their derivative to stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -178,11 +182,11 @@ def attack_fgsm(network: nn.Module, images: ImageSet, epsilons: Iterable[float])
     with one_thread(), evaluation_mode(network):
         victim = _attack_copy(network)
         # In pieces that fit the cache.
-        for start in range(0, len(images), EVALUATION_ROWS):
-            rows = slice(start, start + EVALUATION_ROWS)
+        for start in range(0, len(images), ATTACK_ROWS):
+            rows = slice(start, start + ATTACK_ROWS)
             pixels = images.pixels(rows)
             sign = _gradient_sign(victim, pixels, images.labels[rows])
-            n_zero_gradient += int((sign.flatten(1).count_nonzero(1) == 0).sum())
+            n_zero_gradient += int((sign.flatten(1).abs().sum(1) == 0).sum())
             with torch.inference_mode():
                 clean_predictions.append(network(pixels).argmax(1))
                 for epsilon, found in zip(budgets, predictions, strict=True):
@@ -218,7 +222,7 @@ def _gradient_sign(victim: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         truth = nn.functional.one_hot(labels, logits.shape[1]).bool()
         rivals = logits.masked_fill(truth, -torch.inf).logsumexp(1)
         (gradient,) = torch.autograd.grad((rivals - logits[truth]).sum(), pixels)
-    if not gradient.isfinite().all():
+    if not gradient.sum().isfinite():
         raise PlmnistError(
             "the gradient of the network by the pixels is not finite",
             hint="The network is damaged or did not train; train it again.",

@@ -191,12 +191,10 @@ def _load(name: str, data_dir: Path | None, *, part: int) -> ImageSet:
 
 
 def _gunzip(packed: bytes) -> bytes:
-    # One call on the whole file takes two thirds of the time of gzip.open, which works in small pieces.
-    unpacker = zlib.decompressobj(wbits=31)
-    content = unpacker.decompress(packed)
-    if not unpacker.eof:
-        raise zlib.error("the end is missing")
-    return content
+    # One call with room for the whole result takes half the time of gzip.open, which works in small pieces. A gzip file
+    # ends with the size of its content; a damaged one may claim anything.
+    size = int.from_bytes(packed[-4:], "little")
+    return zlib.decompress(packed, wbits=31, bufsize=min(max(size, 1), 1 << 28))
 
 
 def _parse_idx(images: bytes, labels: bytes, dataset: DataSet) -> ImageSet:

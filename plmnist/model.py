@@ -31,7 +31,8 @@ class Normalisation(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return normalised pixels, any shape."""
-        return (pixels - self.mean) / self.std
+        # One division instead of one per pixel, which takes twice as long.
+        return (pixels - self.mean) * self.std.reciprocal()
 
 
 class _Linear(nn.Linear):

@@ -156,7 +156,7 @@ def test_all_epsilons_at_once_equal_one_at_a_time(victim, digits):
 @pytest.mark.parametrize("rows", [1, 7, 100, 10000])
 def test_result_does_not_depend_on_the_batch_size(victim, digits, monkeypatch, rows):
     expected = attack_fgsm(victim, digits.test, EPSILONS)
-    monkeypatch.setattr(attacks, "EVALUATION_ROWS", rows)
+    monkeypatch.setattr(attacks, "ATTACK_ROWS", rows)
     found = attack_fgsm(victim, digits.test, EPSILONS)
     assert found.counts == expected.counts
     assert torch.equal(found.examples.adversarial, expected.examples.adversarial)

@@ -98,7 +98,7 @@ def test_light_modules_import_nothing_heavy():
     program = (
         "import sys, plmnist, plmnist.config, plmnist.data, plmnist.download\n"
         "import plmnist.results, plmnist.batch, plmnist.cli\n"
-        "heavy = {'numpy', 'torch', 'lightning', 'matplotlib', 'safetensors', 'rich', 'signac', 'pointillist'}\n"
+        "heavy = {'numpy', 'torch', 'lightning', 'matplotlib', 'PIL', 'safetensors', 'rich', 'signac', 'pointillist'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -1,0 +1,111 @@
+"""Agreement with published numbers, on real MNIST.
+
+Three comparisons: the test accuracies of the tutorial this study replaces, the accuracy of Lightning's published MNIST
+notebook, and the FGSM curve of a network trained for five epochs. Other random numbers are drawn than in the originals,
+so agreement means: within the scatter of seeds. For each of our means the standard deviation over seeds is given, and the
+difference in units of the scatter one expects of the difference.
+
+    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_validation.py [--record FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+from setting import describe, table
+
+from plmnist.attacks import attack_fgsm
+from plmnist.config import Configuration
+from plmnist.training import Trained, TrainingData, prepare_data, train_lengths
+
+TUTORIAL = {(1, 0.0): 0.909, (1, 0.1): 0.907, (1, 0.5): 0.876, (5, 0.0): 0.949, (5, 0.1): 0.949, (5, 0.5): 0.930}
+"""(epochs, dropout) -> mean test accuracy over three seeds, measured by running the original."""
+
+LIGHTNING_TEST, LIGHTNING_VAL = 0.9221, {1: 0.8878, 2: 0.9100, 3: 0.9236}
+"""Lightning's notebook "mnist-hello-world", run of 2022-08-15: batch 256, 3 epochs, dropout 0.1, one seed."""
+
+CURVE = {
+    0.0: 0.9486, 0.01: 0.9245, 0.02: 0.8957, 0.05: 0.7420, 0.1: 0.3383, 0.15: 0.1016, 0.2: 0.0232, 0.25: 0.0046,
+    0.3: 0.0002,
+}  # fmt: skip
+"""epsilon -> accuracy under FGSM of one network of five epochs, by an independent implementation."""
+
+
+def trained(data: TrainingData, seeds: int, lengths: tuple[int, ...], drop: float, batch: int) -> list[Trained]:
+    found: list[Trained] = []
+    for seed in range(1, seeds + 1):
+        configs = [
+            Configuration(
+                dataset="mnist", num_epochs=n, batch_size=batch, hidden_size=64, learning_rate=2e-4,
+                dropout_prob=drop, fgsm_epsilon=0.05, seed=seed,
+            )
+            for n in lengths
+        ]  # fmt: skip
+        train_lengths(configs, found.append, data=data)
+    return found
+
+
+def compare(published: float, ours: list[float], *, published_n: int) -> list[str]:
+    """Return cells: published, our mean, our standard deviation, difference, difference in expected scatters."""
+    mean, sd = statistics.mean(ours), statistics.stdev(ours)
+    expected = sd * (1 / len(ours) + 1 / published_n) ** 0.5
+    difference = mean - published
+    return [f"{published:.4f}", f"{mean:.4f}", f"{sd:.4f}", f"{difference:+.4f}", f"{difference / expected:+.1f}"]
+
+
+HEAD = ["published", "ours, mean", "sd over seeds", "difference", "in expected scatters"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--record", type=Path)
+    arguments = parser.parse_args()
+    data = prepare_data("mnist")
+
+    rows, attacked = [], []
+    for drop in (0.0, 0.1, 0.5):
+        both = trained(data, arguments.seeds, (1, 5), drop, 128)
+        for epochs in (1, 5):
+            accuracies = [result.test.acc for result in both if result.config.num_epochs == epochs]
+            rows.append([str(epochs), f"{drop:g}", *compare(TUTORIAL[epochs, drop], accuracies, published_n=3)])
+        if drop == 0.1:
+            attacked = [result for result in both if result.config.num_epochs == 5]
+    rows.sort(key=lambda row: row[0])
+
+    lightning = trained(data, arguments.seeds, (3,), 0.1, 256)
+    lightning_rows = [["test, 3 epochs", *compare(LIGHTNING_TEST, [r.test.acc for r in lightning], published_n=1)]]
+    for epoch, published in LIGHTNING_VAL.items():
+        values = [result.history[epoch - 1].val.acc for result in lightning]
+        lightning_rows.append([f"validation, epoch {epoch}", *compare(published, values, published_n=1)])
+
+    curves = [attack_fgsm(result.network, data.test, CURVE) for result in attacked]
+    curve_rows = [
+        [f"{epsilon:g}", *compare(CURVE[epsilon], [c.counts[i].adversarial_acc for c in curves], published_n=1)]
+        for i, epsilon in enumerate(CURVE)
+    ]
+    zero = sum(curve.n_zero_gradient for curve in curves)
+    text = "\n\n".join(
+        [
+            "# Agreement with published numbers",
+            __doc__.partition("\n\n")[2].rpartition("\n\n")[0],
+            f"Seeds 1 to {arguments.seeds}; network 784-64-64-10, Adam, learning rate 2e-4.",
+            "## Test accuracy of the tutorial, batch 128 (three seeds)",
+            table(["epochs", "dropout", *HEAD], rows),
+            "## Lightning's notebook, batch 256, dropout 0.1 (one seed)",
+            table(["what", *HEAD], lightning_rows),
+            "## Accuracy under FGSM, five epochs, dropout 0.1, batch 128 (one network)",
+            table(["epsilon", *HEAD], curve_rows),
+            f"Images with a zero gradient, all networks together: {zero} of {len(curves) * len(data.test):,}.",
+            describe(["torch", "numpy"]),
+        ]
+    )
+    print(text)
+    if arguments.record:
+        arguments.record.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
