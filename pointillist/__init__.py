@@ -3,26 +3,71 @@
 Declare operations with conditions on a subclass of :class:`FlowProject`, then ``python project.py status`` and ``run``.
 """
 
+from typing import Any
+
+from pointillist import directives
 from pointillist.definition.aggregates import aggregator, get_aggregate_id
 from pointillist.definition.conditions import false, has_keys, isfile, not_, true
 from pointillist.definition.grid import grid, make_jobs
+from pointillist.definition.ignoring import IgnoreConditions
+from pointillist.definition.labels import classlabel, label, staticlabel
+from pointillist.definition.marks import cmd, with_job
 from pointillist.project import FlowProject
 
 __version__ = "0.1.0"
 
 Project = FlowProject
 
+# Loaded when somebody asks: commands that do not use them start faster.
+_LATER = {
+    "aggregates": "pointillist.aggregates",
+    "environment": "pointillist.environment",
+    "environments": "pointillist.environments",
+    "errors": "pointillist.errors",
+    "hooks": "pointillist.hooks",
+    "labels": "pointillist.labels",
+    "scheduling": "pointillist.scheduling",
+    "get_environment": "pointillist.environment:get_environment",
+    "init": "pointillist.cli.init:init",
+    "redirect_log": "pointillist.execution.tracking:redirect_log",
+}
+
 __all__ = [
     "FlowProject",
+    "IgnoreConditions",
     "Project",
     "__version__",
     "aggregator",
+    "classlabel",
+    "cmd",
+    "directives",
+    "environment",
+    "environments",
+    "errors",
     "false",
     "get_aggregate_id",
+    "get_environment",
     "grid",
     "has_keys",
+    "hooks",
+    "init",
     "isfile",
+    "label",
     "make_jobs",
     "not_",
+    "redirect_log",
+    "scheduling",
+    "staticlabel",
     "true",
+    "with_job",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    module, _, attribute = _LATER[name].partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found

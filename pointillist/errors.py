@@ -6,11 +6,15 @@
     ├── DefinitionError (FlowProjectDefinitionError)   the project file declares something impossible
     │   └── DirectivesError
     ├── SelectionError                                 nothing matches what was asked for
+    │   └── OverlapError                               two selected groups share an operation
     ├── ProjectNotFoundError                           there is no signac project here
     ├── BrokenJobError                                 one job folder can't be read
     ├── UserConditionError                             a condition or label of the user raised
     ├── UserOperationError                             an operation of the user failed
-    └── TaskRunningError                               another process works on this very task
+    ├── TaskRunningError                               another process works on this very task
+    ├── ConfigKeyError                                 a key of the signac configuration is missing
+    ├── SubmitError                                    a scheduler did not take a submission
+    └── NoSchedulerError                               this environment has no scheduler
 
 Names that signac-flow also has keep their built-in parents, so that ``except`` clauses go on working.
 """
@@ -63,6 +67,12 @@ class SelectionError(PointillistError, LookupError):
     exit_code = EXIT_NOTHING_SELECTED
 
 
+class OverlapError(SelectionError, ValueError):
+    """Two groups that share an operation are selected at once."""
+
+    exit_code = EXIT_USAGE
+
+
 class ProjectNotFoundError(PointillistError, LookupError):
     """There is no signac project at this path."""
 
@@ -91,6 +101,25 @@ class TaskRunningError(PointillistError, RuntimeError):
     """Another process works on this task at this moment."""
 
     exit_code = EXIT_FAILED
+
+
+class ConfigKeyError(PointillistError, KeyError):
+    """A key of the signac configuration is missing."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SubmitError(PointillistError, RuntimeError):
+    """A scheduler did not take a submission."""
+
+    exit_code = EXIT_SCHEDULER
+
+
+class NoSchedulerError(PointillistError, AttributeError):
+    """This environment has no scheduler."""
+
+    exit_code = EXIT_SCHEDULER
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:

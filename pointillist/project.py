@@ -1,8 +1,6 @@
 """``FlowProject``: the thin face over the rest.
 
-Holds the decorators with which a user declares a study and hands everything else to the rooms below. It stands for a
-signac project without being one: signac is imported only when somebody asks for something of signac's, because reading
-the status of a study does not need it.
+Holds the decorators with which a user declares a study and hands everything else to the rooms below.
 """
 
 from __future__ import annotations
@@ -11,25 +9,32 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from pointillist.definition.registry import (
+from pointillist.data import DataSpace
+from pointillist.definition.decorators import (
     ConditionDecorator,
-    Definition,
+    HooksDecorator,
     LabelDecorator,
     OperationDecorator,
     PreDecorator,
-    Registry,
-    collect,
+    declare_group,
 )
-from pointillist.errors import PointillistError, ProjectNotFoundError
+from pointillist.definition.hooks import Hooks
+from pointillist.definition.ignoring import IgnoreConditions
+from pointillist.definition.labels import method_labels
+from pointillist.definition.registry import Definition, Registry, collect
+from pointillist.errors import PointillistError
 
 if TYPE_CHECKING:
     import argparse
 
+    from pointillist.definition.aggregates import aggregator
+    from pointillist.definition.groups import Group, GroupDecorator
     from pointillist.definition.operations import Operation
+    from pointillist.execution.job_operations import JobOperation
     from pointillist.state.journal import Journal
     from pointillist.state.plan import Plan
     from pointillist.state.sessions import Sessions
@@ -67,7 +72,7 @@ class _Main:
         return main
 
 
-class FlowProject:
+class FlowProject(DataSpace):
     """A study: the operations declared on this class, over the jobs of a signac project.
 
     Everything that a ``signac.Project`` can do, it can do too: ``open_job``, ``find_jobs``, iteration, ...
@@ -87,11 +92,15 @@ class FlowProject:
         When there is no signac project at ``path``.
     """
 
+    PRINT_STATUS_ALL_VARYING_PARAMETERS = True
+    """For ``parameters`` of :meth:`print_status`: all parameters that differ between jobs."""
+
     _registry: ClassVar[Registry]
     operation: ClassVar[OperationDecorator]
     pre: ClassVar[PreDecorator]
     post: ClassVar[ConditionDecorator]
     label: ClassVar[LabelDecorator]
+    operation_hooks: ClassVar[HooksDecorator]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -104,6 +113,28 @@ class FlowProject:
         cls.pre = PreDecorator(registry)
         cls.post = ConditionDecorator(registry, "post")
         cls.label = LabelDecorator(registry)
+        cls.operation_hooks = HooksDecorator(registry)
+
+    @classmethod
+    def make_group(
+        cls,
+        name: str,
+        submit_options: str = "",
+        run_options: str = "",
+        group_aggregator: aggregator | None = None,
+    ) -> GroupDecorator:
+        """Declare a group of operations and return the decorator that puts operations into it.
+
+        Parameters
+        ----------
+        name
+            Unique among groups and operations.
+        submit_options, run_options
+            Appended to the ``run`` line that a scheduler gets, and to the ``exec`` line of each operation.
+        group_aggregator
+            Which jobs make up a task of the group; by default each job on its own.
+        """
+        return declare_group(cls._registry, name, submit_options, run_options, group_aggregator)
 
     def __init__(
         self,
@@ -111,13 +142,8 @@ class FlowProject:
         environment: Any = None,
         entrypoint: dict[str, str] | None = None,
     ) -> None:
-        self._path = os.path.abspath(os.fspath(path) if path is not None else os.getcwd())
-        if not os.path.isfile(os.path.join(self._path, ".signac", "config")):
-            raise ProjectNotFoundError(
-                f"There is no signac project in {self._path}.",
-                hint="Make one with init.py, with signac.init_project() or with `signac init`.",
-            )
-        self._environment = environment
+        super().__init__(path)
+        self._chosen_environment = environment
         self._entrypoint = dict(entrypoint or {})
         self.definition  # noqa: B018 - a project that declares something impossible can't be made
 
@@ -140,10 +166,24 @@ class FlowProject:
 
         return cls(signac.init_project(path).path)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._path, self._chosen_environment, self._entrypoint)
+
     @cached_property
     def definition(self) -> Definition:
         """Everything this class and its parents declare."""
-        return collect(c.__dict__["_registry"] for c in type(self).__mro__ if "_registry" in c.__dict__)
+        classes = [cls for cls in type(self).__mro__ if "_registry" in cls.__dict__]
+        return collect(
+            (cls.__dict__["_registry"] for cls in classes),
+            methods=method_labels(self, classes),
+            project=self,
+            hooks=self.project_hooks,
+        )
+
+    @cached_property
+    def project_hooks(self) -> Hooks:
+        """Hooks that are called for every operation, before the operation's own; append to its lists."""
+        return Hooks()
 
     @property
     def operations(self) -> dict[str, Operation]:
@@ -151,68 +191,53 @@ class FlowProject:
         return dict(self.definition.operations)
 
     @property
-    def path(self) -> str:
-        """The folder of the project."""
-        return self._path
+    def groups(self) -> dict[str, Group]:
+        """The groups by name; each operation is a group of its own, too."""
+        return dict(self.definition.groups)
 
     @property
-    def workspace(self) -> str:
-        """The folder with the job folders."""
-        return os.path.join(self._path, "workspace")
+    def _environment(self) -> Any:
+        """The compute environment: the one given, or the one detected."""
+        if self._chosen_environment is None:
+            from pointillist.environment import get_environment
+
+            self._chosen_environment = get_environment()
+        return self._chosen_environment
+
+    @_environment.setter
+    def _environment(self, environment: Any) -> None:
+        self._chosen_environment = environment
 
     @property
     def state_folder(self) -> str:
         """The folder of the engine's own files: journal, claims, logs."""
         return os.path.join(self._path, STATE_FOLDER)
 
-    @cached_property
-    def signac_project(self) -> Any:
-        """The signac project that this one stands for."""
-        import signac
+    def plan(self, definition: Definition | None = None, *, job_ids: Collection[str] | None = None) -> Plan:
+        """Read the workspace and return every task with its state.
 
-        return signac.Project(self._path)
-
-    def __getattr__(self, name: str) -> Any:
-        # Reached only for names that this class does not have.
-        if name.startswith("__"):
-            raise AttributeError(name)
-        try:
-            return getattr(self.signac_project, name)
-        except AttributeError:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.signac_project)
-
-    def __len__(self) -> int:
-        return len(self.signac_project)
-
-    def __contains__(self, job: Any) -> bool:
-        return job in self.signac_project
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._path!r})"
-
-    def __str__(self) -> str:
-        return self._path
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FlowProject) and repr(self) == repr(other)
-
-    def __hash__(self) -> int:
-        return hash(self._path)
-
-    def plan(self) -> Plan:
-        """Read the workspace and return every task with its state."""
+        Parameters
+        ----------
+        definition
+            A part of what is declared; by default all of it.
+        job_ids
+            Read only these jobs, as if there were no others.
+        """
         from pointillist.state.plan import Plan
 
-        return Plan(self.definition, self.read_workspace(), self.journal(), self.sessions(), lambda: self._code_version)
+        return Plan(
+            definition or self.definition,
+            self.read_workspace(job_ids),
+            self.journal(),
+            self.sessions(),
+            lambda: self._code_version,
+        )
 
-    def read_workspace(self) -> Workspace:
-        """Return a fresh reader of the job folders."""
+    def read_workspace(self, job_ids: Collection[str] | None = None) -> Workspace:
+        """Return a fresh reader of the job folders, of all or of some."""
         from pointillist.state.workspace import Workspace
 
-        return Workspace(self.workspace, self._open_job)
+        return Workspace(self.workspace, self._open_job, only=job_ids)
 
     def journal(self) -> Journal:
         """Return the record of all attempts."""
@@ -228,19 +253,138 @@ class FlowProject:
 
     def labels(self, job: Any) -> Iterator[str]:
         """Yield the labels that a job wears."""
-        plan = self.plan()
+        plan = self.plan(job_ids=[job.id])
         for label in self.definition.labels.values():
             text = label.of(plan.facts, job.id)
             if text is not None:
                 yield text
 
     def completed_operations(self, job: Any) -> Iterator[str]:
-        """Yield the names of the operations that are complete for a job."""
-        plan = self.plan()
-        for name in self.definition.operations:
-            task = plan.find(name, job.id)
-            if task is not None and plan.is_complete(task):
-                yield name
+        """Yield the names of the operations whose post-conditions hold for a job."""
+        from pointillist.execution.questions import completed_operations
+
+        return completed_operations(self, job)
+
+    def get_job_status(
+        self, job: Any, ignore_errors: bool = False, cached_status: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        """Return what is known of one job.
+
+        Parameters
+        ----------
+        job
+            A signac job.
+        ignore_errors
+            Put what a condition or a label raises into the answer, instead of raising it.
+        cached_status
+            Scheduler status by job-operation id; by default what the project document remembers.
+
+        Returns
+        -------
+        dict
+            ``job_id``, ``operations`` (name to ``scheduler_status``, ``eligible``, ``completed``), ``labels``,
+            ``_operations_error``, ``_labels_error``.
+        """
+        from pointillist.execution.questions import job_status
+
+        return job_status(self, job, ignore_errors=ignore_errors, cached_status=cached_status)
+
+    def detect_operation_graph(self) -> list[list[int]]:
+        """Return the adjacency matrix of the operations: 1 where the column's waits for what the row's achieves.
+
+        Raises
+        ------
+        RuntimeError
+            When a condition can't be compared with others, because it has no code of its own and no tag.
+        """
+        from pointillist.definition.graph import adjacency
+
+        return adjacency(self.definition)
+
+    def _next_operations(
+        self,
+        jobs: Iterable[Any] | None = None,
+        operation_names: Iterable[str] | None = None,
+        ignore_conditions: IgnoreConditions = IgnoreConditions.NONE,
+    ) -> Iterator[JobOperation]:
+        """Yield what could run now, one operation on one aggregate each."""
+        from pointillist.execution.job_operations import next_operations
+
+        return next_operations(self, jobs, operation_names, ignore_conditions)
+
+    def print_status(
+        self,
+        jobs: Iterable[Any] | None = None,
+        overview: bool = True,
+        overview_max_lines: int | None = None,
+        detailed: bool = False,
+        parameters: bool | Iterable[str] | None = None,
+        param_max_width: int | None = None,
+        expand: bool = False,
+        all_ops: bool = False,
+        only_incomplete: bool = False,
+        dump_json: bool = False,
+        unroll: bool = True,
+        compact: bool = False,
+        pretty: bool = False,
+        file: Any = None,
+        err: Any = None,
+        ignore_errors: bool = False,
+        template: Any = None,
+        profile: bool | str = False,
+        eligible_jobs_max_lines: int | None = None,
+        output_format: str = "terminal",
+        hide_progress: bool = False,
+        operation: str | Iterable[str] | None = None,
+    ) -> None:
+        """Print the status, as ``project.py status`` does.
+
+        Parameters
+        ----------
+        jobs
+            Signac jobs, or tuples of them; by default all.
+        overview, overview_max_lines, eligible_jobs_max_lines
+            Whether to count tasks and labels, and how many labels and operations to name.
+        detailed, all_ops, only_incomplete
+            List each task; also those that are complete or wait; only of jobs that are not through.
+        parameters, param_max_width
+            State point keys (``True``: all that differ) to show beside each task, and how much of a value.
+        expand, unroll, compact, pretty
+            The views: two tables; one row a task (False: stacked under its job); one row a job; with symbols.
+        dump_json
+            Print signac-flow's JSON instead.
+        file, err
+            Where to print the answer, and remarks.
+        ignore_errors, template, profile, hide_progress
+            Taken for the sake of old programs; they have no effect here.
+        output_format
+            ``terminal``, ``markdown``, ``html`` or ``csv``.
+        operation
+            Regular expressions of operation and group names.
+        """
+        from pointillist.cli.status import print_status
+
+        print_status(
+            self,
+            jobs=jobs,
+            file=file,
+            err=err,
+            operation=[operation] if isinstance(operation, str) else operation,
+            flow_json=dump_json,
+            no_overview=not overview,
+            overview_max_lines=overview_max_lines,
+            eligible_jobs_max_lines=eligible_jobs_max_lines,
+            detailed=detailed,
+            parameters=[] if parameters is True else parameters,
+            param_max_width=param_max_width,
+            expand=expand,
+            all_operations=all_ops,
+            only_incomplete_operations=only_incomplete,
+            stack=not unroll,
+            one_line=compact,
+            pretty=pretty,
+            format=output_format,
+        )
 
     def run(
         self,
@@ -248,7 +392,13 @@ class FlowProject:
         names: Iterable[str] | None = None,
         pretend: bool = False,
         np: int | None = None,
+        timeout: float | None = None,
         num: int | None = None,
+        num_passes: int = 1,
+        progress: bool = False,
+        order: str | Callable[[Any], Any] | None = None,
+        ignore_conditions: IgnoreConditions = IgnoreConditions.NONE,
+        *,
         retry_failed: bool = False,
     ) -> None:
         """Run what is eligible, and what becomes so, until nothing is.
@@ -258,13 +408,24 @@ class FlowProject:
         jobs
             Signac jobs, or tuples of them; by default all.
         names
-            Regular expressions of operation names; by default all.
+            Regular expressions of operation and group names; by default every operation.
         pretend
             Print the commands, run nothing.
         np
-            How many tasks at once, each in a process of its own; by default one, in this process.
+            How many tasks at once, each in a process of its own (-1: as many as there are cores); by default one, in
+            this process.
+        timeout
+            Seconds after which a task is ended.
         num
             How many tasks at most.
+        num_passes
+            How often a task may be executed while it stays eligible; -1 for any number.
+        progress
+            Show how far things are.
+        order
+            ``"by-job"``, ``"cyclic"``, ``"random"``, or a function of a job-operation that returns a key to sort by.
+        ignore_conditions
+            Conditions not to ask.
         retry_failed
             Try failed tasks again.
 
@@ -275,15 +436,22 @@ class FlowProject:
         """
         from pointillist.execution.api import run_project
 
-        run_project(self, jobs=jobs, names=names, pretend=pretend, np=np, num=num, retry_failed=retry_failed)
+        run_project(
+            self,
+            jobs=jobs,
+            names=names,
+            pretend=pretend,
+            np=np,
+            timeout=timeout,
+            num=num,
+            num_passes=num_passes,
+            progress=progress,
+            order=order,
+            ignore_conditions=ignore_conditions,
+            retry_failed=retry_failed,
+        )
 
     main = _Main()
-
-    def _open_job(self, statepoint: dict[str, Any], job_id: str) -> Any:
-        project = self.signac_project
-        # Known to signac from here on: opening a job does not read its state point a second time.
-        project._sp_cache[job_id] = statepoint
-        return project.open_job(id=job_id)
 
     @cached_property
     def _code_version(self) -> str:

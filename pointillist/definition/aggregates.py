@@ -9,7 +9,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from pointillist.definition.marks import mark
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Aggregate(NamedTuple):
@@ -131,6 +135,10 @@ class aggregator:
 
         self._group = group
         return self
+
+    def __call__(self, function: F) -> F:
+        """Declare the aggregator of an operation; the same as ``operation(aggregator=...)``."""
+        return mark(function, aggregator=self)
 
     def aggregates(self, source: JobSource, job_ids: Sequence[str]) -> list[Aggregate]:
         """Group jobs, in a deterministic order."""

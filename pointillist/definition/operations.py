@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pointillist.definition.aggregates import EACH_JOB, aggregator
 from pointillist.definition.conditions import Condition
+from pointillist.definition.hooks import HookChain
 from pointillist.errors import DefinitionError
 
 
@@ -31,8 +33,14 @@ class Operation:
         Which jobs make up a task.
     batch
         How many tasks one process may work through: 1, a number, or True for as many as suit.
+    retries
+        How often a task that failed is tried again within a run.
     pre, post
         A task may run when all of ``pre`` hold; it is complete when there are ``post`` and all of them hold.
+    hooks
+        Called when a task starts and when it ends.
+    run_options
+        Appended to the line that executes a task in a process of its own; comes from a group.
     """
 
     name: str
@@ -42,8 +50,26 @@ class Operation:
     directives: Mapping[str, Any]
     aggregator: aggregator = EACH_JOB
     batch: int | bool = 1
+    retries: int = 0
     pre: tuple[Condition, ...] = ()
     post: tuple[Condition, ...] = ()
+    hooks: HookChain = field(default_factory=HookChain, compare=False)
+    run_options: str = ""
+
+    def __call__(self, *jobs: Any) -> Any:
+        """Call the function: it does the work, or returns the command line."""
+        return self.function(*jobs)
+
+    def work(self, jobs: Sequence[Any]) -> None:
+        """Do a Python operation for some jobs: with its hooks, inside the job's folder when it wants to."""
+        with contextlib.ExitStack() as stack:
+            if self.hooks:
+                # In a batch each job is a task of its own.
+                for task in [(job,) for job in jobs] if self.is_batched else [tuple(jobs)]:
+                    stack.enter_context(self.hooks.around(self.name, *task))
+            if self.with_job:
+                stack.enter_context(jobs[0])
+            self.function(*jobs)
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -54,6 +80,8 @@ class Operation:
             isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 1
         ):
             raise DefinitionError(f"The operation {self.name} has batch={self.batch!r}: a positive number or True.")
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise DefinitionError(f"The operation {self.name} has retries={self.retries!r}: a number, or 0.")
         if self.is_batched and self.with_job:
             raise DefinitionError(f"The operation {self.name} has a batch and with_job, which needs one job at a time.")
 

@@ -1,33 +1,24 @@
 """The registry of one project class: what its decorators declared, in the order they did.
 
 Each subclass of ``FlowProject`` has a registry of its own; :func:`collect` merges those along the inheritance. The
-two orders of decorators (operation innermost or outermost) meet here: conditions are kept by function, apart from
-operations.
+two orders of decorators (operation innermost or outermost) meet here: conditions, hooks, groups and marks are kept by
+function, apart from operations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from pointillist.definition.aggregates import EACH_JOB, aggregator
-from pointillist.definition.conditions import (
-    Condition,
-    Copied,
-    Never,
-    as_condition,
-    false,
-    has_keys,
-    isfile,
-    not_,
-    true,
-)
+from pointillist.definition.aggregates import EACH_JOB
+from pointillist.definition.conditions import Condition, Copied
+from pointillist.definition.groups import Group, GroupDecorator, choose
+from pointillist.definition.hooks import HookChain, Hooks
 from pointillist.definition.labels import Label
+from pointillist.definition.marks import marks_of
 from pointillist.definition.operations import Operation
 from pointillist.errors import DefinitionError, near_matches
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass
@@ -39,18 +30,27 @@ class Registry:
     conditions: dict[str, dict[Callable[..., Any], list[Condition]]] = field(
         default_factory=lambda: {"pre": {}, "post": {}}
     )
+    groups: dict[str, GroupDecorator] = field(default_factory=dict)
+    hooks: dict[Callable[..., Any], Hooks] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Definition:
-    """Everything a project declares, parents included."""
+    """Everything a project declares, parents included.
+
+    A command that is about a part of it, or that bends it (operations of a group, ignored conditions), works on a
+    definition with other ``operations``; conditions that speak of operations go on meaning those in ``declared``.
+    """
 
     operations: dict[str, Operation]
     labels: dict[str, Label]
+    groups: dict[str, Group] = field(default_factory=dict)
+    """Every group, each operation's own included."""
+    declared: dict[str, Operation] = field(default_factory=dict)
 
     def operation_of(self, function: Callable[..., Any]) -> Operation:
         """Return the operation a function was declared as."""
-        for operation in self.operations.values():
+        for operation in (self.declared or self.operations).values():
             if operation.function is function:
                 return operation
         raise DefinitionError(
@@ -58,9 +58,60 @@ class Definition:
             hint=near_matches(getattr(function, "__name__", ""), self.operations),
         )
 
+    def chosen(
+        self,
+        patterns: Iterable[str] | None = None,
+        *,
+        without_pre: bool = False,
+        without_post: bool = False,
+        may_overlap: bool = False,
+    ) -> Definition:
+        """Return the part that names of operations and groups select (regular expressions; None: every operation).
 
-def collect(registries: Iterable[Registry]) -> Definition:
-    """Merge registries along the inheritance, the subclass first: its conditions add to those of its parents."""
+        Parameters
+        ----------
+        patterns
+            A group gives its operations with the group's aggregator, directives and options.
+        without_pre, without_post
+            Let tasks be eligible whatever their pre- or post-conditions say.
+        may_overlap
+            Allow selected groups to share operations; the first then has them.
+
+        Raises
+        ------
+        SelectionError
+            When a pattern matches nothing; ``OverlapError`` when selected groups share an operation.
+        """
+        if patterns is None:
+            operations = dict(self.operations)
+        else:
+            operations = {}
+            for group in choose(patterns, self.groups, may_overlap=may_overlap):
+                for name, operation in group.operations.items():
+                    operations.setdefault(name, operation)
+        if without_pre:
+            operations = {name: replace(operation, pre=()) for name, operation in operations.items()}
+        if without_post:
+            operations = {name: replace(operation, post=()) for name, operation in operations.items()}
+        return replace(self, operations=operations, declared=self.declared or self.operations)
+
+
+def collect(
+    registries: Iterable[Registry], *, methods: Iterable[Label] = (), project: Any = None, hooks: Hooks | None = None
+) -> Definition:
+    """Merge registries along the inheritance, the subclass first: its conditions add to those of its parents.
+
+    Parameters
+    ----------
+    registries
+        Of a class and its parents.
+    methods
+        Labels that are methods of the project.
+    project
+        Labels that are functions of a project and a job get this one.
+    hooks
+        Hooks that concern every operation.
+    """
     registries = list(registries)
     operations: dict[str, Operation] = {}
     labels: dict[str, Label] = {}
@@ -73,11 +124,14 @@ def collect(registries: Iterable[Registry]) -> Definition:
                 function=function,
                 pre=_conditions(registries, "pre", function),
                 post=_conditions(registries, "post", function),
-                **options,
+                hooks=HookChain([hooks or Hooks(), *(r.hooks[function] for r in registries if function in r.hooks)]),
+                **_with_marks(function, options),
             )
         for name, label in registry.labels.items():
-            labels.setdefault(name, label)
-    definition = Definition(operations, labels)
+            labels.setdefault(name, label.bound_to(project))
+    for label in methods:
+        labels.setdefault(label.name, label)
+    definition = Definition(operations, labels, _groups(registries, operations))
     for operation in operations.values():
         for condition in (*operation.pre, *operation.post):
             if isinstance(condition, Copied):
@@ -90,158 +144,49 @@ def _conditions(registries: list[Registry], kind: str, function: Callable[..., A
     return tuple(c for registry in registries for c in registry.conditions[kind].get(function, ()))
 
 
-class OperationDecorator:
-    """``@FlowProject.operation``, with or without arguments."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def __call__(
-        self,
-        func: Callable[..., Any] | str | None = None,
-        name: str | None = None,
-        *,
-        cmd: bool = False,
-        with_job: bool = False,
-        directives: dict[str, Any] | None = None,
-        aggregator: aggregator | None = None,
-        batch: int | bool = 1,
-    ) -> Any:
-        """Declare a function as an operation.
-
-        Parameters
-        ----------
-        func, name
-            The function, when used as a plain decorator; the operation's name, by default the function's.
-        cmd
-            The function returns a shell command that is run, instead of doing the work itself.
-        with_job
-            Run inside the job's folder.
-        directives
-            What a task asks of the machine (``walltime`` in hours, ...); values may be functions of the jobs.
-        aggregator
-            Which jobs one task works on together; by default each job on its own.
-        batch
-            How many tasks one process may work through: the function is then called with several jobs. True: as many
-            as suit. Each job stays a task of its own, judged by its own post-conditions.
-        """
-        if isinstance(func, str):
-            func, name = None, func
-        options = {
-            "cmd": bool(cmd),
-            "with_job": bool(with_job),
-            "directives": dict(directives or {}),
-            "aggregator": EACH_JOB if aggregator is None else aggregator,
-            "batch": batch,
-        }
-
-        def declare(function: F) -> F:
-            self._declare(function, name or function.__name__, options)
-            return function
-
-        return declare if func is None else declare(func)
-
-    def _declare(self, function: Callable[..., Any], name: str, options: dict[str, Any]) -> None:
-        known = self._registry.operations
-        if name in known:
-            raise DefinitionError(f"There are two operations named {name}.", hint="Rename one, or pass name=...")
-        if any(function is other for other, _ in known.values()):
-            raise DefinitionError(f"The function {function.__name__} is declared as an operation twice.")
-        for conditions in self._registry.conditions.values():
-            for declared in conditions.values():
-                if any(getattr(c, "function", None) is function for c in declared):
-                    raise DefinitionError(f"{name} can't be an operation: it is used as a condition already.")
-        known[name] = (function, options)
+def _with_marks(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of an operation, with what older decorators noted on its function."""
+    marks = marks_of(function)
+    return dict(options) | {
+        "cmd": options["cmd"] or marks.get("cmd", False),
+        "with_job": options["with_job"] or marks.get("with_job", False),
+        "directives": {**marks.get("directives", {}), **options["directives"]},
+        "aggregator": marks.get("aggregator", EACH_JOB) if options["aggregator"] is None else options["aggregator"],
+    }
 
 
-class ConditionDecorator:
-    """``@FlowProject.pre`` and ``@FlowProject.post``, and the conditions that hang on them."""
-
-    def __init__(self, registry: Registry, kind: str) -> None:
-        self._registry = registry
-        self._kind = kind
-
-    def __call__(self, condition: Any, tag: Any = None) -> Callable[[F], F]:
-        """Demand a condition, any function of the jobs, before (``pre``) or after (``post``) the operation."""
-        if any(condition is function for function, _ in self._registry.operations.values()):
-            raise DefinitionError(
-                f"The operation {condition.__name__} can't be a condition.",
-                hint=f"Write pre.after({condition.__name__}) to wait for it.",
+def _groups(registries: list[Registry], operations: dict[str, Operation]) -> dict[str, Group]:
+    """Return every group: each operation by itself, then the declared ones."""
+    groups = {name: Group(name, {name: o}, aggregator=o.aggregator) for name, o in operations.items()}
+    names = {operation.function: name for name, operation in operations.items()}
+    for registry in registries:
+        for declared in registry.groups.values():
+            if declared.name in operations:
+                raise DefinitionError(f"There are a group and an operation named {declared.name}.", hint="Rename one.")
+            if declared.name in groups:
+                raise DefinitionError(f"The group {declared.name} is declared in a class and again in its parent.")
+            group = Group(
+                declared.name,
+                submit_options=declared.submit_options,
+                run_options=declared.run_options,
+                aggregator=declared.aggregator,
             )
-        claim = as_condition(condition, tag)
-
-        def attach(function: F) -> F:
-            # Decorators run from the bottom up; what is written first is asked first.
-            self._registry.conditions[self._kind].setdefault(function, []).insert(0, claim)
-            return function
-
-        return attach
-
-    def isfile(self, filename: str) -> Callable[[F], F]:
-        """Demand that each job folder holds the file."""
-        return self(isfile(filename))
-
-    def true(self, key: str) -> Callable[[F], F]:
-        """Demand that the key of each job document has a true value."""
-        return self(true(key))
-
-    def false(self, key: str) -> Callable[[F], F]:
-        """Demand that the key of each job document has a false value or is absent."""
-        return self(false(key))
-
-    def has_keys(self, filename: str, *keys: str) -> Callable[[F], F]:
-        """Demand that a JSON file of each job is an object with all of the keys."""
-        return self(has_keys(filename, keys))
-
-    def not_(self, condition: Any) -> Callable[[F], F]:
-        """Demand the opposite of a condition."""
-        return self(not_(condition))
-
-    def never(self, function: F) -> F:
-        """Demand the impossible: an operation that never runs, or is never complete."""
-        return self(Never())(function)
-
-    def copy_from(self, *functions: Callable[..., Any]) -> Callable[[F], F]:
-        """Demand all conditions of this kind that the other operations demand."""
-        return self(Copied(functions, self._kind))
-
-
-class PreDecorator(ConditionDecorator):
-    """``@FlowProject.pre``."""
-
-    def __init__(self, registry: Registry) -> None:
-        super().__init__(registry, "pre")
-
-    def after(self, *functions: Callable[..., Any]) -> Callable[[F], F]:
-        """Demand that the other operations are complete: all their post-conditions hold."""
-        return self(Copied(functions, "post"))
-
-
-class LabelDecorator:
-    """``@FlowProject.label``, with or without a name."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def __call__(self, function: Any = None, name: str | None = None) -> Any:
-        """Declare a function or condition of one job as a label.
-
-        ``FlowProject.label("done")(isfile("result.json"))`` names a condition; it comes back unchanged, so that it can
-        serve as a pre- or post-condition too.
-        """
-        if isinstance(function, str):
-            function, name = None, function
-
-        def declare(function: F) -> F:
-            text = name or getattr(function, "__name__", None)
-            if text is None:
-                raise DefinitionError(
-                    f"A label made of a condition ({function}) needs a name.",
-                    hint='Write label("name")(condition).',
+            for function in declared.members:
+                if function not in names:
+                    raise DefinitionError(
+                        f"{function.__name__} is in the group {declared.name}, but it is no operation of this project.",
+                        hint="Decorate it with @FlowProject.operation, too.",
+                    )
+            for name, operation in operations.items():  # in the order of the operations, whatever the order of groups
+                if operation.function not in declared.members:
+                    continue
+                directives = declared.members[operation.function]
+                bent = replace(
+                    operation,
+                    aggregator=declared.aggregator,
+                    directives=operation.directives if directives is None else directives,
+                    run_options=declared.run_options,
                 )
-            if text in self._registry.labels:
-                raise DefinitionError(f"There are two labels named {text}.")
-            self._registry.labels[text] = Label(text, function)
-            return function
-
-        return declare if function is None else declare(function)
+                group.add_operation(name, bent, directives)
+            groups[group.name] = group
+    return groups

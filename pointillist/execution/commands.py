@@ -2,34 +2,87 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pointillist.definition.directives import evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import UserOperationError
 
 
-def shell_command(operation: Operation, jobs: Sequence[Any]) -> str:
-    """Return the command line of a shell operation for some jobs.
+def shell_command(operation: Operation, jobs: Sequence[Any], before: str = "") -> str:
+    """Return the command line of a shell operation for some jobs, with a prefix of the command.
 
     Raises
     ------
     UserOperationError
         When the user's function returns something that is no command line.
     """
-    command = operation.function(*jobs)
+    command = operation(*jobs)
     if not isinstance(command, str) or not command.strip():
         raise UserOperationError(
             f"The operation {operation.name} has cmd=True, but its function returned {command!r}.",
             hint="Return the command line as a string, or take cmd=True away.",
         )
     if operation.with_job:
-        return f"cd {shlex.quote(jobs[0].path)} && {command}"
-    return command
+        return f"cd {shlex.quote(jobs[0].path)} && {before}{command}"
+    return before + command
 
 
-def exec_command(entrypoint: Mapping[str, str], operation: str, aggregate_ids: Sequence[str]) -> str:
-    """Return the line that runs an operation by way of the project file, in a process of its own."""
-    words = [entrypoint.get("executable", "python"), entrypoint.get("path", "project.py"), "exec", operation]
-    return shlex.join([*words, *aggregate_ids])
+def exec_command(entrypoint: Mapping[str, str], operation: str, aggregate_ids: Sequence[str], options: str = "") -> str:
+    """Return the line that runs an operation by way of the project file, in a process of its own.
+
+    The executable may be several words (``singularity exec image.sif python3``); an executable that is the path of an
+    existing file is taken as it is, spaces included. ``options`` are the user's own words, appended as they are.
+    """
+    executable = entrypoint.get("executable", "python")
+    if os.path.exists(executable):
+        executable = shlex.quote(executable)
+    line = shlex.join([entrypoint.get("path", "project.py"), "exec", operation, *aggregate_ids])
+    return f"{executable} {line}" + (f" {options.strip()}" if options.strip() else "")
+
+
+def prefix(directives: Mapping[str, Any], mpi_command: str = "mpiexec") -> str:
+    """Return what goes before a command line so that it gets the threads and ranks it asks for."""
+    text = f"export OMP_NUM_THREADS={directives['omp_num_threads']}; " if directives["omp_num_threads"] else ""
+    return text + (f"{mpi_command} -n {directives['nranks']} " if directives["nranks"] else "")
+
+
+def needs_own_process(operation: Operation) -> bool:
+    """Say whether a Python operation must run by way of the project file: other executable, MPI, fork, options.
+
+    Decided without evaluating directives that are functions of the jobs: those that are there are enough.
+    """
+    declared = operation.directives
+    return bool(
+        operation.run_options.strip()
+        or declared.get("executable", sys.executable) != sys.executable
+        or declared.get("nranks")
+        or declared.get("omp_num_threads")
+        or declared.get("fork")
+    )
+
+
+def command_line(
+    operation: Operation,
+    aggregate_ids: Sequence[str],
+    jobs: Sequence[Any],
+    *,
+    entrypoint: Mapping[str, str],
+    mpi_command: str = "mpiexec",
+) -> str:
+    """Return the line that does an operation for some aggregates in a shell, as `run` and cluster scripts call it.
+
+    Raises
+    ------
+    DirectivesError
+        When a directive has an impossible value.
+    """
+    directives = evaluate(operation.directives, lambda: tuple(jobs), operation=operation.name)
+    if operation.cmd:
+        return shell_command(operation, jobs, prefix(directives, mpi_command))
+    words = dict(entrypoint) | {"executable": directives["executable"]}
+    return prefix(directives, mpi_command) + exec_command(words, operation.name, aggregate_ids, operation.run_options)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from pointillist.errors import BrokenJobError, PointillistError
@@ -109,10 +109,19 @@ class Workspace:
         The workspace folder.
     open_job
         Opens a signac job from its state point and id; called only when a user's function wants a job.
+    only
+        Look at these jobs only, as if there were no others.
     """
 
-    def __init__(self, path: str, open_job: Callable[[dict[str, Any], str], Any]) -> None:
+    def __init__(
+        self,
+        path: str,
+        open_job: Callable[[dict[str, Any], str], Any],
+        *,
+        only: Collection[str] | None = None,
+    ) -> None:
         self.path = path
+        self._only = only
         self._open_job = open_job
         self._folders: dict[str, JobFolder] = {}
         self._statepoints: dict[str, dict[str, Any]] = {}
@@ -177,6 +186,8 @@ class Workspace:
         ).hexdigest()
 
     def _names(self) -> list[str]:
+        if self._only is not None:
+            return list(self._only)
         try:
             return os.listdir(self.path)
         except FileNotFoundError:

@@ -1,0 +1,23 @@
+"""Directives: what an operation asks of the machine. Called, the module is the older decorator ``@directives(np=4)``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from pointillist.definition.directives import DIRECTIVES, Directives, combine, evaluate
+from pointillist.definition.marks import with_directives
+from pointillist.errors import DirectivesError
+
+__all__ = ["DIRECTIVES", "Directives", "DirectivesError", "combine", "evaluate"]
+
+
+class _CallableModule(ModuleType):
+    def __call__(self, **directives: Any) -> Callable[..., Any]:
+        """Declare directives of an operation; the same as ``operation(directives={...})``."""
+        return with_directives(directives)
+
+
+sys.modules[__name__].__class__ = _CallableModule

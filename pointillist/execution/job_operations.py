@@ -1,0 +1,92 @@
+"""Job-operations: what could run now, as objects that templates, orders and other programs look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pointillist.definition.directives import Directives, evaluate
+from pointillist.definition.groups import job_operation_id
+from pointillist.definition.ignoring import IgnoreConditions
+from pointillist.execution.commands import exec_command, shell_command
+from pointillist.state.plan import State, Task
+from pointillist.state.selection import Selection
+
+if TYPE_CHECKING:
+    from pointillist.project import FlowProject
+
+
+class JobOperation:
+    """One operation on one aggregate.
+
+    Attributes
+    ----------
+    name
+        The operation's name.
+    """
+
+    def __init__(self, project: FlowProject, task: Task, jobs: tuple[Any, ...]) -> None:
+        self.name = task.operation.name
+        self._project = project
+        self._task = task
+        self._jobs = jobs
+
+    @cached_property
+    def id(self) -> str:
+        """The name under which a scheduler knows it; the same as signac-flow's."""
+        # An environment may have been given, or hold no separator; none is detected for the sake of an id.
+        separator = getattr(self._project._chosen_environment, "JOB_ID_SEPARATOR", "/")
+        return job_operation_id(
+            type(self._project).__name__, self._project.path, self._task.aggregate.id, [self.name], separator
+        )
+
+    @cached_property
+    def directives(self) -> Directives:
+        """The evaluated directives."""
+        return evaluate(self._task.operation.directives, lambda: self._jobs, operation=self.name)
+
+    @property
+    def cmd(self) -> str:
+        """The line that does it in a shell. For a shell operation this calls the user's function."""
+        if self._task.operation.cmd:
+            return shell_command(self._task.operation, self._jobs)
+        return exec_command(
+            self._project._entrypoint | {"executable": self.directives["executable"]},
+            self.name,
+            [self._task.aggregate.id],
+            self._task.operation.run_options,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(str(job) for job in self._jobs)})"
+
+    def __repr__(self) -> str:
+        return f"JobOperation(name={self.name!r}, jobs={self._jobs!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobOperation) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+def next_operations(
+    project: FlowProject,
+    jobs: Iterable[Any] | None,
+    names: Iterable[str] | None,
+    ignore_conditions: IgnoreConditions,
+) -> Iterator[JobOperation]:
+    """Yield what could run now."""
+    from pointillist.execution.api import planned
+
+    plan, selection = planned(project, jobs, names, ignore_conditions)
+    yield from job_operations(project, plan, selection, (State.ELIGIBLE, State.FAILED))
+
+
+def job_operations(project: FlowProject, plan: Any, selection: Selection, states: Iterable[State]) -> Iterator[Any]:
+    """Yield the selected tasks of a plan that are in one of some states."""
+    states = set(states)
+    for task in plan.tasks():
+        if selection.wants(task) and plan.state(task) in states:
+            yield JobOperation(project, task, tuple(plan.workspace.job(i) for i in task.aggregate.job_ids))
