@@ -1,4 +1,4 @@
-"""Directives: what an operation asks of the machine. Called, the module is the older decorator ``@directives(np=4)``."""
+"""Directives: what an operation asks of the machine. Called, it is the older decorator ``@directives(np=4)``."""
 
 from __future__ import annotations
 

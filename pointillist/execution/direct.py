@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.operations import Operation
-from pointillist.errors import EXIT_FAILED, EXIT_OK, TaskRunningError
+from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, TaskRunningError
 from pointillist.execution.commands import shell_command
 from pointillist.state.journal import JournalWriter, Outcome
 from pointillist.state.selection import aggregate_ids
@@ -46,11 +45,11 @@ def execute(project: FlowProject, operation: Operation, ids: Sequence[str]) -> i
                     hint="Wait for it to end, or stop that process.",
                 )
             attempt = journal.start(operation.name, aggregate.id, log="")
-            exit_code, message = 130, "stopped by the user"
+            exit_code, message = EXIT_INTERRUPTED, "stopped by the user"
             try:
                 exit_code, message = _execute(workspace, operation, aggregate, project.path)
             finally:
-                outcome = {0: Outcome.ENDED, 130: Outcome.INTERRUPTED}.get(exit_code, Outcome.FAILED)
+                outcome = {EXIT_OK: Outcome.ENDED, EXIT_INTERRUPTED: Outcome.INTERRUPTED}.get(exit_code, Outcome.FAILED)
                 journal.end(attempt, outcome, exit_code=exit_code, message=message)
                 sessions.release(operation.name, aggregate.id)
             if exit_code:
@@ -78,11 +77,13 @@ def _execute(workspace: Workspace, operation: Operation, aggregate: Aggregate, r
     jobs = [workspace.job(i) for i in aggregate.job_ids]
     try:
         if operation.cmd:
-            code = subprocess.run(["/bin/sh", "-c", shell_command(operation, jobs)], cwd=root, check=False).returncode
-            return code, f"exit code {code}" if code else ""
-        with jobs[0] if operation.with_job else contextlib.nullcontext():
-            operation.function(*jobs)
+            with operation.hooks.around(operation.name, *jobs):
+                subprocess.run(["/bin/sh", "-c", shell_command(operation, jobs)], cwd=root, check=True)
+        else:
+            operation.work(jobs)
     except Exception as error:
+        if operation.cmd and isinstance(error, subprocess.CalledProcessError):
+            return error.returncode, f"exit code {error.returncode}"
         traceback.print_exc(file=sys.stderr)
         return 1, f"{type(error).__name__}: {error}"
     return 0, ""

@@ -88,7 +88,9 @@ class Journal:
 
     def add(self, attempt: Attempt) -> None:
         """Take note of an attempt this process has just recorded itself."""
-        self._read()[attempt.id] = attempt
+        if self._attempts is None:
+            return  # it is in the files, and nobody has asked for them yet
+        self._attempts[attempt.id] = attempt
         self._last[attempt.operation, attempt.aggregate_id] = attempt
 
     def _read(self) -> dict[str, Attempt]:
@@ -203,6 +205,7 @@ class JournalWriter:
         if fingerprint:
             record["fingerprint"] = fingerprint
         self._append(record)
+        self._journal.add(attempt)
 
     def close(self) -> None:
         """Make sure that what was recorded is on the disk."""
