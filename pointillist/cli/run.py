@@ -8,11 +8,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from pointillist.cli.progress import observer_for
-from pointillist.cli.selectors import add_selectors, selected
+from pointillist.cli.selectors import add_selectors, selected_jobs
+from pointillist.definition.directives import memory_gigabytes
+from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
-from pointillist.execution.api import pretended, start
-from pointillist.execution.local import Summary
-from pointillist.state.plan import State, Task
+from pointillist.execution.api import ORDERS, chosen_definition, plan_for, pretended, ranking, start
+from pointillist.execution.local import Rules, Summary
+from pointillist.execution.machine import count_cores, detect
+from pointillist.state.plan import Plan, State, Task
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
@@ -38,21 +41,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_count,
         nargs="?",
         const=0,
-        default=1,
         metavar="N",
-        help="run N tasks at once; without N as many as there are cores",
+        help="run up to N tasks at once, within the cores, GPUs and memory there are; without N one for each core",
     )
     parser.add_argument("--pretend", action="store_true", help="print the command lines, run nothing")
-    parser.add_argument("--retry-failed", action="store_true", help="try failed tasks again")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    failing = parser.add_argument_group("when tasks fail")
+    failing.add_argument("--retry-failed", action="store_true", help="try tasks again that failed in an earlier run")
+    failing.add_argument("--retries", type=_count, metavar="N", help="try each failing task up to N times more")
+    failing.add_argument("-t", "--timeout", type=_seconds, metavar="S", help="stop a task after S seconds")
+    failing.add_argument("--fail-fast", action="store_true", help="start nothing more after the first failure")
+    failing.add_argument("--keep-going", action="store_true", help="go on with the others; this is the default")
+    machine = parser.add_argument_group("what this machine has, instead of what is detected")
+    machine.add_argument("--cores", type=_count, metavar="N", help="processor cores")
+    machine.add_argument("--gpus", type=int, metavar="N", help="GPUs")
+    machine.add_argument("--memory", type=memory_gigabytes, metavar="GB", help="memory, in gigabytes or as 512m")
+    order = parser.add_argument_group("order and conditions")
+    order.add_argument("--order", choices=ORDERS, default="none", help="which eligible task comes first")
+    order.add_argument(
+        "--num-passes", type=int, default=1, metavar="N", help="how often one task may run; -1 for any number"
+    )
+    order.add_argument(
+        "--ignore-conditions",
+        type=IgnoreConditions.of,
+        choices=list(IgnoreConditions),
+        default=IgnoreConditions.NONE,
+        help="which conditions not to ask",
+    )
+    for flag in ("--progress", "--switch-to-project-root"):  # what they asked for is always done
+        parser.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
 
 
 def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     """Run tasks and say what became of them."""
-    plan = project.plan()
-    selection = selected(project, plan, arguments)
+    definition = chosen_definition(project, arguments.operation, arguments.ignore_conditions)
+    plan = plan_for(project, definition, None if arguments.filter else arguments.job_id)
+    selection = selected_jobs(project, plan, arguments)
     if arguments.pretend:
-        for line in pretended(project, plan, selection, arguments.num, retry_failed=arguments.retry_failed):
+        for line in pretended(
+            project, plan, selection, arguments.num, retry_failed=arguments.retry_failed, order=arguments.order
+        ):
             print(line)
         return EXIT_OK
     tasks = [task for task in plan.tasks() if selection.wants(task)]
@@ -67,22 +95,36 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     failed_before = [task for task in tasks if states[task.key] is State.FAILED]
     observer = observer_for(plan, tasks, show_bar=not arguments.no_progress)
     with observer:
-        summary = start(
-            project,
-            plan,
-            selection,
-            arguments.parallel or len(os.sched_getaffinity(0)),
-            num=arguments.num,
-            retry_failed=arguments.retry_failed,
-            observer=observer,
-        )
+        summary = start(project, plan, selection, _rules(project, plan, arguments), observer=observer)
     _report(project, summary, observer.seconds, [] if arguments.retry_failed else failed_before)
-    if not summary.started:
+    if not summary.started and not summary.too_large:
         complete = sum(plan.state(task) is State.COMPLETED for task in tasks)
         print(f"Nothing to do: {complete} of {len(tasks)} tasks are complete, none is eligible.", file=sys.stderr)
     if summary.was_interrupted:
         return EXIT_INTERRUPTED
-    return EXIT_FAILED if summary.failed else EXIT_OK
+    return EXIT_FAILED if summary.failed or summary.too_large else EXIT_OK
+
+
+def _rules(project: FlowProject, plan: Plan, arguments: argparse.Namespace) -> Rules:
+    """Return how the options say to go about it.
+
+    A task that runs alone may take what it wants, whatever it declares; slots are counted when tasks run at once, or
+    when the user says how many there are.
+    """
+    slots = 1 if arguments.parallel is None else arguments.parallel or arguments.cores or count_cores()
+    said = {"cores": arguments.cores, "gpus": arguments.gpus, "memory_gb": arguments.memory}
+    counted = arguments.parallel is not None or any(value is not None for value in said.values())
+    return Rules(
+        slots=slots,
+        num=arguments.num,
+        passes=arguments.num_passes,
+        retries=arguments.retries,
+        retry_failed=arguments.retry_failed,
+        fail_fast=arguments.fail_fast,
+        timeout_s=arguments.timeout,
+        machine=detect(processes=slots, **said) if counted else None,
+        priority=ranking(project, plan, arguments.order),
+    )
 
 
 def _report(project: FlowProject, summary: Summary, seconds: float, failed_before: list[Task]) -> None:
@@ -104,6 +146,11 @@ def _report(project: FlowProject, summary: Summary, seconds: float, failed_befor
             )
     if len(alike) > SHOWN_FAILURES:
         print("... and others: `python project.py logs` shows them.", file=sys.stderr)
+    for reason, tasks in summary.too_large.items():
+        more = f" and {len(tasks) - 1} more" if len(tasks) > 1 else ""
+        print(
+            f"{tasks[0]}{more} can't run here: {reason}. --cores, --gpus and --memory say otherwise.", file=sys.stderr
+        )
     if failed_before and not summary.failed:
         print(
             f"{len(failed_before)} tasks failed earlier and were not tried again: run --retry-failed does.",
@@ -141,6 +188,16 @@ def last_lines(path: str, count: int) -> list[str]:
             return file.read().decode(errors="replace").splitlines()[-count:]
     except OSError:
         return []
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+    return seconds
 
 
 def _count(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pointillist.errors import SelectionError
@@ -41,7 +42,20 @@ def add_selectors(parser: argparse.ArgumentParser) -> None:
 
 def selected(project: FlowProject, plan: Plan, arguments: argparse.Namespace) -> Selection:
     """Return what the options of a command select."""
+    return select(
+        plan,
+        operations=arguments.operation,
+        ids=arguments.job_id,
+        job_filter=_filter(project, arguments),
+    )
 
+
+def selected_jobs(project: FlowProject, plan: Plan, arguments: argparse.Namespace) -> Selection:
+    """Return which jobs and aggregates the options of a command select, of all operations of the plan."""
+    return select(plan, ids=arguments.job_id, job_filter=_filter(project, arguments))
+
+
+def _filter(project: FlowProject, arguments: argparse.Namespace) -> Callable[[], list[str]] | None:
     def matching() -> list[str]:
         from signac.filterparse import parse_filter_arg
 
@@ -53,9 +67,4 @@ def selected(project: FlowProject, plan: Plan, arguments: argparse.Namespace) ->
                 hint="Write -f KEY VALUE, for instance -f seed 1.",
             ) from error
 
-    return select(
-        plan,
-        operations=arguments.operation,
-        ids=arguments.job_id,
-        job_filter=matching if arguments.filter else None,
-    )
+    return matching if arguments.filter else None

@@ -8,23 +8,27 @@ the process has ended. It prints nothing; whoever wants to see reads along as an
 from __future__ import annotations
 
 import contextlib
+import heapq
 import itertools
-import json
 import os
 import selectors
 import signal as signals
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from pointillist.definition.directives import walltime_hours
+from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.operations import Operation
-from pointillist.errors import PointillistError
-from pointillist.execution.batches import share
-from pointillist.execution.commands import shell_command
-from pointillist.execution.processes import Ended, InlineCall, Process, ShellProcess, Worker
+from pointillist.errors import PointillistError, UserOperationError
+from pointillist.execution.commands import command_line, needs_own_process
+from pointillist.execution.machine import NOTHING, Machine, Needs, threads_of
+from pointillist.execution.processes import Ended, InlineCall, NoProcess, Process, ShellProcess, Worker
+from pointillist.execution.ready import ReadyTasks
+from pointillist.execution.work import REPORT_VARIABLE, Work
 from pointillist.state.journal import Attempt, JournalWriter, Outcome
 from pointillist.state.plan import Plan, State, Task
 from pointillist.state.sessions import Sessions
@@ -32,8 +36,11 @@ from pointillist.state.sessions import Sessions
 TICK_S = 0.1
 """How often output is passed on and batches are looked at; the ends of processes are noticed at once."""
 
-REPORT_VARIABLE = "POINTILLIST_REPORT"
-"""A command of a batch finds here the file to append its progress to, as JSON lines with ``folder`` and ``event``."""
+LAST_WORDS_S = 5.0
+"""How long a process whose time is up may take to end before it is killed."""
+
+LONGEST_PAUSE_S = 60.0
+"""Before a task is tried again the run waits 1, 2, 4, ... seconds, and never longer than this."""
 
 
 class Observer:
@@ -66,6 +73,8 @@ class Summary:
     interrupted: list[tuple[Task, Attempt]] = field(default_factory=list)
     elsewhere: list[Task] = field(default_factory=list)
     """Another process is at work on them."""
+    too_large: dict[str, list[Task]] = field(default_factory=dict)
+    """Tasks that can't run on this machine, by the reason."""
     was_interrupted: bool = False
 
     @property
@@ -74,7 +83,7 @@ class Summary:
         return len(self.completed) + len(self.ended) + len(self.failed) + len(self.interrupted)
 
     def add(self, task: Task, attempt: Attempt) -> None:
-        """Take note of how a task ended."""
+        """Take note of how a task ended, for the last time."""
         if attempt.outcome is Outcome.COMPLETED:
             self.completed.append(task)
         elif attempt.outcome is Outcome.ENDED:
@@ -85,21 +94,44 @@ class Summary:
             self.interrupted.append((task, attempt))
 
 
-@dataclass
-class _Work:
-    """Tasks that one process works through, with what is known of each."""
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How a run goes about its tasks.
 
-    operation: Operation
-    tasks: dict[str, Task]
-    attempts: dict[str, Attempt]
-    log: str
-    process: Process
-    report: str | None = None
-    report_read: int = 0
-    log_read: int = 0
-    reached: set[str] = field(default_factory=set)
-    open: set[str] = field(default_factory=set)
-    """Ids of the aggregates that have not ended yet."""
+    Parameters
+    ----------
+    slots
+        How many processes at once.
+    num
+        How many tasks to start at most; None for no limit.
+    passes
+        How often a task that ends without being complete may run; -1 for any number.
+    retries
+        How often a failed task is tried again within the run; None leaves it to each operation.
+    retry_failed
+        Whether to try tasks that failed in an earlier run.
+    fail_fast
+        Whether to start nothing more after the first failure.
+    timeout_s
+        How long one process may take; None for any time.
+    inline
+        Make Python calls in this process instead of in workers (``slots`` is then 1).
+    machine
+        What there is to hand out; None leaves every task what it takes.
+    priority
+        The task with the smallest value comes first; None for the usual order.
+    """
+
+    slots: int = 1
+    num: int | None = None
+    passes: int = 1
+    retries: int | None = None
+    retry_failed: bool = False
+    fail_fast: bool = False
+    timeout_s: float | None = None
+    inline: bool = False
+    machine: Machine | None = None
+    priority: Callable[[Task], Any] | None = None
 
 
 class LocalRun:
@@ -115,16 +147,12 @@ class LocalRun:
         The project folder; commands run in it.
     state_folder
         The folder of the engine's files.
-    slots
-        How many processes at once.
+    rules
+        How to go about it.
+    entrypoint
+        How a shell runs the project file, for operations that need a process of their own.
     wants
         Says which tasks belong to this run.
-    num
-        How many tasks to start at most.
-    retry_failed
-        Whether to try failed tasks again.
-    inline
-        Make Python calls in this process instead of in workers (``slots`` is then 1).
     observer
         Reads along.
     """
@@ -136,31 +164,34 @@ class LocalRun:
         *,
         root: str,
         state_folder: str,
-        slots: int = 1,
+        rules: Rules,
+        entrypoint: Mapping[str, str],
         wants: Callable[[Task], bool] = lambda task: True,
-        num: int | None = None,
-        retry_failed: bool = False,
-        inline: bool = False,
         observer: Observer | None = None,
     ) -> None:
         self._plan = plan
         self._sessions = sessions
         self._root = root
         self._state_folder = state_folder
-        self._slots = slots
+        self._rules = rules
+        self._entrypoint = entrypoint
         self._wants = wants
-        self._left = num
-        self._startable = {State.ELIGIBLE, State.FAILED} if retry_failed else {State.ELIGIBLE}
-        self._inline = inline
         self._observer = observer or Observer()
-        self._order = {name: number for number, name in enumerate(plan.definition.operations)}
-        self._ready: dict[str, dict[str, Task]] = {name: {} for name in plan.definition.operations}
-        self._tried: set[tuple[str, str]] = set()
-        self._running: list[_Work] = []
+        self._left = rules.num
+        self._startable = {State.ELIGIBLE, State.FAILED} if rules.retry_failed else {State.ELIGIBLE}
+        self._ready = ReadyTasks(list(plan.definition.operations.values()), rules.priority)
+        self._ends: Counter[tuple[str, str]] = Counter()
+        """How often each task has ended in this run, and that is the end of it."""
+        self._failures: Counter[tuple[str, str]] = Counter()
+        self._last_attempt: dict[tuple[str, str], Attempt] = {}
+        self._directives: dict[tuple[str, str], Directives] = {}
+        self._paused: list[tuple[float, int, Task]] = []
+        self._running: list[Work] = []
         self._idle: list[Worker] = []
         self._workers: list[Worker] = []
         self._summary = Summary()
         self._stops = 0
+        self._gives_up = False
         self._numbers = itertools.count(1)
 
     def execute(self) -> Summary:
@@ -176,15 +207,20 @@ class LocalRun:
                     self._wait()
         finally:
             self._shut_down()
+        for _, _, task in self._paused:
+            self._summary.failed.append((task, self._last_attempt[task.key]))
         self._summary.was_interrupted = self._stops > 0
         self._summary.elsewhere = [
             task for task in self._plan.tasks() if self._wants(task) and self._plan.state(task) is State.RUNNING
         ]
         return self._summary
 
+    # Choosing and starting
+
     def _go_on(self) -> bool:
         """Start what can be started; False when there is nothing left to wait for."""
-        while self._stops == 0 and len(self._running) < self._slots and self._left != 0:
+        self._wake_paused()
+        while not self._is_stopping and len(self._running) < self._rules.slots and self._left != 0:
             tasks = self._next()
             if not tasks:
                 break
@@ -192,63 +228,75 @@ class LocalRun:
             self._follow()
         if self._running:
             return True
-        if self._stops or self._left == 0:
+        if self._is_stopping or self._left == 0:
             return False
+        if self._paused:
+            return True
         # Conditions may read what the engine doesn't know of, and jobs may have come: look once more at everything.
         self._plan.refresh()
-        for ready in self._ready.values():
-            ready.clear()
+        self._ready.clear()
         self._consider(self._plan.tasks())
-        return any(self._ready.values())
+        return bool(self._ready)
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stops > 0 or self._gives_up
 
     def _consider(self, tasks: Iterable[Task]) -> None:
         """Note for each task whether it could start now."""
         for task in tasks:
-            ready = self._ready[task.operation.name]
-            if task.key in self._tried or not self._wants(task):
+            if not self._wants(task) or self._failures[task.key] or self._ends[task.key] >= self._rules.passes >= 0:
                 continue
             if self._plan.state(task) in self._startable:
-                ready[task.aggregate.id] = task
+                self._add_ready(task)
             else:
-                ready.pop(task.aggregate.id, None)
+                self._ready.discard(task)
+
+    def _add_ready(self, task: Task) -> None:
+        machine = self._rules.machine
+        lack = machine.lacks(self._needs(task)) if machine is not None else ""
+        if lack:
+            refused = self._summary.too_large.setdefault(lack, [])
+            if task not in refused:
+                refused.append(task)
+        else:
+            self._ready.add(task)
 
     def _next(self) -> list[Task]:
         """Take the tasks that a free process should work on: claimed, and eligible at this moment."""
+        free = self._rules.slots - len(self._running)
+        # A process at work on a single task, or on the end of a batch, will soon be free to take its share.
+        soon = sum(work.is_nearly_through for work in self._running)
         while True:
-            names = [name for name, ready in self._ready.items() if ready]
-            if not names:
-                return []
-            # Single tasks first, the furthest along of a job before the others; then batches, so that they are full.
-            name = max(names, key=lambda n: (not self._operation(n).is_batched, self._order[n] * self._sign(n)))
-            taken = self._batch(name) if self._operation(name).is_batched else [next(iter(self._ready[name].values()))]
-            for task in taken:
-                del self._ready[name][task.aggregate.id]
-            claimed = [task for task in taken[: self._left] if self._claim(task)]
-            if claimed:
+            shares = free + soon + self._sessions.count_alive() - 1
+            taken = self._ready.take(self._fits, shares=shares, weight=self._weight, most=self._left)
+            claimed = [task for task in taken if self._claim(task)]
+            if claimed or not taken:
                 return claimed
 
-    def _sign(self, name: str) -> int:
-        return -1 if self._operation(name).is_batched else 1
+    def _fits(self, task: Task) -> bool:
+        return self._rules.machine is None or self._rules.machine.fits(self._needs(task))
 
-    def _operation(self, name: str) -> Operation:
-        return self._plan.definition.operations[name]
-
-    def _batch(self, name: str) -> list[Task]:
-        tasks = list(self._ready[name].values())
-        free = self._slots - len(self._running)
-        # A process at work on a single task, or on the end of a batch, will soon be free to take its share.
-        soon = sum(4 * len(work.open) <= len(work.tasks) or not work.operation.is_batched for work in self._running)
-        others = self._sessions.count_alive() - 1
-        operation = self._operation(name)
-        return share(tasks, [self._weight(t) for t in tasks], free + soon + others, operation.max_batch)
+    def _needs(self, task: Task) -> Needs:
+        try:
+            return Needs.of(self._directives_of(task))
+        except Exception:
+            return Needs()  # it fails when it is started, and says why
 
     def _weight(self, task: Task) -> float:
-        walltime = task.operation.directives.get("walltime")
-        if walltime is None:
+        try:
+            walltime = self._directives_of(task)["walltime"]
+        except Exception:
             return 1.0
-        if callable(walltime):
-            walltime = walltime(*(self._plan.workspace.job(i) for i in task.aggregate.job_ids))
-        return walltime_hours(walltime)
+        return 1.0 if walltime is None else float(walltime.total_seconds())
+
+    def _directives_of(self, task: Task) -> Directives:
+        """Return what a task asks of the machine; alike for all tasks when no directive is a function of the jobs."""
+        declared = task.operation.directives
+        key = task.key if any(callable(value) for value in declared.values()) else (task.operation.name, "")
+        if key not in self._directives:
+            self._directives[key] = evaluate(declared, lambda: tuple(self._jobs(task)), operation=task.operation.name)
+        return self._directives[key]
 
     def _claim(self, task: Task) -> bool:
         """Claim a task and make sure that it still has to be done."""
@@ -257,7 +305,8 @@ class LocalRun:
             return False
         # Another run may have finished it between our reading and our claim.
         concerned = self._plan.update(task)
-        if self._plan.state(task) in self._startable:
+        state = self._plan.state(task)
+        if state in self._startable or (state is State.FAILED and self._failures[task.key]):
             return True
         self._sessions.release(*task.key)
         self._consider(concerned)
@@ -265,8 +314,8 @@ class LocalRun:
 
     def _start(self, tasks: list[Task]) -> None:
         operation = tasks[0].operation
+        machine = self._rules.machine
         for task in tasks:
-            self._tried.add(task.key)
             self._plan.note_running(task, self._session.id)
             self._observer.started(task)
         if self._left is not None:
@@ -278,31 +327,48 @@ class LocalRun:
         os.makedirs(os.path.dirname(log), exist_ok=True)
         batch = name if len(tasks) > 1 else None
         relative = os.path.relpath(log, self._root)
-        attempts = {t.aggregate.id: self._journal.start(*t.key, log=relative, batch=batch) for t in tasks}
-        report = f"{log}.report" if operation.is_batched and operation.cmd else None
-        work = _Work(operation, {t.aggregate.id: t for t in tasks}, attempts, log, _NoProcess(), report)
+        work = Work(
+            operation,
+            {t.aggregate.id: t for t in tasks},
+            {t.aggregate.id: self._journal.start(*t.key, log=relative, batch=batch) for t in tasks},
+            log,
+            machine.take(Needs.largest(map(self._needs, tasks))) if machine is not None else NOTHING,
+            NoProcess(),
+            report=f"{log}.report" if operation.is_batched and operation.cmd else None,
+            deadline=time.monotonic() + self._rules.timeout_s if self._rules.timeout_s is not None else None,
+        )
         work.open = set(work.tasks)
         try:
             work.process = self._process(work)
         except Exception as error:
             with open(log, "a", encoding="utf-8") as file:
                 file.write(f"{type(error).__name__}: {error}\n")
-            work.process = _NoProcess(Ended(1, f"{type(error).__name__}: {error}"))
+            work.process = NoProcess(Ended(1, f"{type(error).__name__}: {error}"))
         self._running.append(work)
         handle = work.process.fileno()
         if handle is not None:
             self._selector.register(handle, selectors.EVENT_READ, work)
 
-    def _process(self, work: _Work) -> Process:
+    def _process(self, work: Work) -> Process:
         job_ids = [i for task in work.tasks.values() for i in task.aggregate.job_ids]
-        if work.operation.cmd:
-            command = shell_command(work.operation, [self._plan.workspace.job(i) for i in job_ids])
-            env = {REPORT_VARIABLE: work.report} if work.report else {}
+        directives = self._directives_of(next(iter(work.tasks.values())))
+        threads = threads_of(directives)
+        # Tasks that share the machine keep to their share; a task alone keeps to what was declared, if anything was.
+        limited = self._rules.machine is not None or directives["omp_num_threads"]
+        env = work.grant.variables(threads) if limited else {}
+        if work.operation.cmd or needs_own_process(work.operation):
+            jobs = [self._plan.workspace.job(i) for i in job_ids]
+            if work.operation.cmd:
+                for task in work.tasks.values():
+                    work.operation.hooks.start(work.operation.name, *self._jobs(task))
+            command = command_line(work.operation, list(work.tasks), jobs, entrypoint=self._entrypoint)
+            if work.report:
+                env[REPORT_VARIABLE] = work.report
             return ShellProcess(command, log=work.log, cwd=self._root, env=env, keep_fd=self._session.lock_fd)
-        if self._inline:
-            return InlineCall(lambda: self._call(work.operation.name, *job_ids), log=work.log)
+        if self._rules.inline:
+            return InlineCall(lambda: self._call(work.operation.name, {}, *job_ids), log=work.log)
         worker = self._idle.pop() if self._idle else self._new_worker()
-        worker.call(work.log, work.operation.name, *job_ids)
+        worker.call(work.log, work.operation.name, env, *job_ids)
         return worker
 
     def _new_worker(self) -> Worker:
@@ -311,12 +377,16 @@ class LocalRun:
         self._workers.append(worker)
         return worker
 
-    def _call(self, name: str, *job_ids: str) -> None:
+    def _call(self, name: str, env: dict[str, str], *job_ids: str) -> None:
         """Do a Python operation."""
-        operation = self._operation(name)
-        jobs = [self._plan.workspace.job(i) for i in job_ids]
-        with jobs[0] if operation.with_job else contextlib.nullcontext():
-            operation.function(*jobs)
+        os.environ.update(env)
+        operation: Operation = self._plan.definition.operations[name]
+        operation.work([self._plan.workspace.job(i) for i in job_ids])
+
+    def _jobs(self, task: Task) -> list[Any]:
+        return [self._plan.workspace.job(i) for i in task.aggregate.job_ids]
+
+    # Following and judging
 
     def _wait(self) -> None:
         """Wait for news, at most until the next tick, and take note of them."""
@@ -333,50 +403,63 @@ class LocalRun:
         for work in list(self._running):
             handle = work.process.fileno()
             ended = work.process.poll()
-            self._pass_output(work, everything=ended is not None)
-            for task_id, error in self._read_report(work):
+            if not (self._rules.inline and not work.operation.cmd):
+                work.pass_output(self._observer.output, everything=ended is not None)
+            for task_id, error in work.read_report():
                 self._judge(work, task_id, Ended(1, error) if error else Ended(0))
             if ended is not None:
                 if handle is not None:
                     self._selector.unregister(handle)
                 self._running.remove(work)
                 self._finish(work, ended)
+            elif work.is_late:
+                self._time_out(work)
 
-    def _finish(self, work: _Work, ended: Ended) -> None:
+    def _time_out(self, work: Work) -> None:
+        """Ask a process whose time is up to end, and the second time kill it, with all its children."""
+        first = work.timed_out_after is None
+        work.process.signal(signals.SIGTERM if first else signals.SIGKILL)
+        work.timed_out_after = self._rules.timeout_s
+        work.deadline = time.monotonic() + LAST_WORDS_S
+
+    def _finish(self, work: Work, ended: Ended) -> None:
         """Judge what is still open of a process that has ended."""
+        if work.timed_out_after is not None:
+            ended = Ended(ended.exit_code or -signals.SIGTERM, f"it took longer than {work.timed_out_after:g} s")
         if isinstance(work.process, Worker) and work.process.is_alive:
             self._idle.append(work.process)
-        if ended.was_interrupted and self._inline:
+        if self._rules.machine is not None:
+            self._rules.machine.give_back(work.grant)
+        if ended.was_interrupted and self._rules.inline:
             self._stops += 1
         died = ended.exit_code != 0 and not self._stops
         for task_id in list(work.tasks):
             if task_id not in work.open:
                 continue
-            task = work.tasks[task_id]
-            if died and work.reached and task_id not in work.reached and not self._is_complete(task):
+            if died and work.reached and task_id not in work.reached and not self._is_complete(work.tasks[task_id]):
                 # The process never came to it: another one may.
-                self._tried.discard(task.key)
                 self._close(work, task_id, Outcome.INTERRUPTED, ended, "the batch ended before it came to this task")
             else:
                 self._judge(work, task_id, ended)
-        if work.report:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(work.report)
+        work.remove_report()
 
-    def _judge(self, work: _Work, task_id: str, ended: Ended) -> None:
+    def _judge(self, work: Work, task_id: str, ended: Ended) -> None:
         """Decide by its post-conditions how a task ended, and record it."""
         task = work.tasks[task_id]
         self._plan.update(task)
-        if self._is_complete(task):
-            outcome, message = Outcome.COMPLETED, ""
-        elif ended.exit_code == 0:
-            unmet = [str(c) for c in task.operation.post if not self._plan.facts.holds(c, task.aggregate)]
-            outcome = Outcome.ENDED
-            message = f"it ended well, but its post-condition does not hold: {unmet[0]}" if unmet else ""
-        elif self._stops:
-            outcome, message = Outcome.INTERRUPTED, "stopped by the user"
-        else:
-            outcome, message = Outcome.FAILED, ended.in_words()
+        try:
+            if self._plan.is_complete(task):
+                outcome, message = Outcome.COMPLETED, ""
+            elif ended.exit_code == 0:
+                unmet = [str(c) for c in task.operation.post if not self._plan.facts.holds(c, task.aggregate)]
+                outcome = Outcome.ENDED
+                message = f"it ended well, but its post-condition does not hold: {unmet[0]}" if unmet else ""
+            elif self._stops:
+                outcome, message = Outcome.INTERRUPTED, "stopped by the user"
+            else:
+                outcome, message = Outcome.FAILED, ended.in_words()
+        except PointillistError as error:
+            outcome, message = Outcome.FAILED, str(error)
         self._close(work, task_id, outcome, ended, message)
 
     def _is_complete(self, task: Task) -> bool:
@@ -385,59 +468,47 @@ class LocalRun:
         except PointillistError:
             return False
 
-    def _close(self, work: _Work, task_id: str, outcome: Outcome, ended: Ended, message: str) -> None:
+    def _close(self, work: Work, task_id: str, outcome: Outcome, ended: Ended, message: str) -> None:
+        """Record how a task ended, and look at what may start because of it."""
         task, attempt = work.tasks[task_id], work.attempts[task_id]
         work.open.discard(task_id)
+        if work.operation.cmd and work.operation.hooks:
+            try:
+                error = UserOperationError(message) if outcome in (Outcome.FAILED, Outcome.INTERRUPTED) else None
+                work.operation.hooks.end(work.operation.name, error, *self._jobs(task))
+            except Exception as error:
+                outcome, message = Outcome.FAILED, f"a hook raised {type(error).__name__}: {error}"
         fingerprint = self._plan.fingerprint(task) if outcome is Outcome.FAILED else ""
         self._journal.end(attempt, outcome, exit_code=ended.exit_code, message=message, fingerprint=fingerprint)
         self._sessions.release(*task.key)
         self._plan.note_running(task, None)
-        if task.key in self._tried:
+        if outcome is Outcome.FAILED and self._may_retry(task):
+            self._last_attempt[task.key] = attempt
+            self._pause(task)
+        elif outcome is not Outcome.INTERRUPTED or self._stops:
+            self._ends[task.key] += 1
+            self._failures.pop(task.key, None)
             self._summary.add(task, attempt)
+            self._gives_up |= self._rules.fail_fast and outcome is Outcome.FAILED
         self._observer.ended(task, attempt)
         self._consider(self._plan.update(task))
 
-    def _read_report(self, work: _Work) -> Iterator[tuple[str, str]]:
-        """Yield the id and the error, if any, of each task that a batch reports as ended."""
-        if work.report is None:
-            return
-        try:
-            with open(work.report, "rb") as file:
-                file.seek(work.report_read)
-                text = file.read()
-        except FileNotFoundError:
-            return
-        whole = text[: text.rfind(b"\n") + 1]
-        work.report_read += len(whole)
-        for line in whole.splitlines():
-            try:
-                record = json.loads(line)
-                task_id = os.path.basename(os.path.normpath(record["folder"]))
-                event, error = record["event"], record.get("error") or ""
-            except (ValueError, KeyError, TypeError):
-                continue
-            if task_id in work.open:
-                work.reached.add(task_id)
-                if event == "end":
-                    yield task_id, str(error)
+    def _may_retry(self, task: Task) -> bool:
+        allowed = task.operation.retries if self._rules.retries is None else self._rules.retries
+        return not self._is_stopping and self._failures[task.key] < allowed
 
-    def _pass_output(self, work: _Work, *, everything: bool) -> None:
-        """Pass on what a process has printed, in whole lines."""
-        if self._inline and not work.operation.cmd:
-            return
-        try:
-            with open(work.log, "rb") as file:
-                file.seek(work.log_read)
-                while chunk := file.read(1 << 20):
-                    if not (everything or chunk.endswith(b"\n")):
-                        chunk = chunk[: chunk.rfind(b"\n") + 1]
-                        if not chunk:
-                            break
-                        file.seek(work.log_read + len(chunk))
-                    work.log_read += len(chunk)
-                    self._observer.output(chunk)
-        except FileNotFoundError:
-            return
+    def _pause(self, task: Task) -> None:
+        """Try a failed task again, after a pause that doubles each time."""
+        self._failures[task.key] += 1
+        pause = min(2.0 ** (self._failures[task.key] - 1), LONGEST_PAUSE_S)
+        heapq.heappush(self._paused, (time.monotonic() + pause, next(self._numbers), task))
+
+    def _wake_paused(self) -> None:
+        while self._paused and self._paused[0][0] <= time.monotonic():
+            task = heapq.heappop(self._paused)[2]
+            self._add_ready(task)
+
+    # Stopping
 
     def _stop(self, number: int, _frame: Any) -> None:
         self._stops += 1
@@ -450,7 +521,7 @@ class LocalRun:
     def _signals(self) -> Iterator[None]:
         """Turn signals into a wish to stop, while the loop runs in the main thread of a program."""
         self._wakeup: int | None = None
-        if self._inline or threading.current_thread() is not threading.main_thread():
+        if self._rules.inline or threading.current_thread() is not threading.main_thread():
             yield
             return
         self._wakeup, write = os.pipe()
@@ -479,22 +550,6 @@ class LocalRun:
         self._selector.close()
         self._journal.close()
         self._session.close()
-
-
-class _NoProcess:
-    """Stands for a process that has not been started, or could not be."""
-
-    def __init__(self, ended: Ended | None = None) -> None:
-        self._ended = ended
-
-    def fileno(self) -> int | None:
-        return None
-
-    def poll(self) -> Ended | None:
-        return self._ended
-
-    def signal(self, number: int) -> None:
-        return
 
 
 def _fresh(path: str) -> str:

@@ -110,6 +110,22 @@ class ShellProcess:
             os.killpg(self._process.pid, number)
 
 
+class NoProcess:
+    """Stands for a process that has not been started, or could not be."""
+
+    def __init__(self, ended: Ended | None = None) -> None:
+        self._ended = ended
+
+    def fileno(self) -> int | None:
+        return None
+
+    def poll(self) -> Ended | None:
+        return self._ended
+
+    def signal(self, number: int) -> None:
+        return
+
+
 class InlineCall:
     """A Python call made at once, in this process; its output goes where it always goes."""
 

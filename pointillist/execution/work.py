@@ -1,0 +1,101 @@
+"""A piece of work: tasks that one process works through, what it has printed, and how far it says it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from pointillist.definition.operations import Operation
+from pointillist.execution.machine import Grant
+from pointillist.execution.processes import Process
+from pointillist.state.journal import Attempt
+from pointillist.state.plan import Task
+
+REPORT_VARIABLE = "POINTILLIST_REPORT"
+"""A command of a batch finds here the file to append its progress to, as JSON lines with ``folder`` and ``event``."""
+
+
+@dataclass
+class Work:
+    """Tasks that one process works through, with what is known of each; all by the id of their aggregate."""
+
+    operation: Operation
+    tasks: dict[str, Task]
+    attempts: dict[str, Attempt]
+    log: str
+    grant: Grant
+    process: Process
+    report: str | None = None
+    deadline: float | None = None
+    """When its time is up, by :func:`time.monotonic`."""
+    timed_out_after: float | None = None
+    """Its time in seconds, once that is up."""
+    open: set[str] = field(default_factory=set)
+    """Tasks that have not ended yet."""
+    reached: set[str] = field(default_factory=set)
+    """Tasks that the process says it has come to."""
+    _report_read: int = 0
+    _log_read: int = 0
+
+    @property
+    def is_nearly_through(self) -> bool:
+        """Whether its process will soon be free: at a single task, or at the end of a batch."""
+        return not self.operation.is_batched or 4 * len(self.open) <= len(self.tasks)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its time is up."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def read_report(self) -> Iterator[tuple[str, str]]:
+        """Yield the id and the error, if any, of each task that the process has newly reported as ended."""
+        if self.report is None:
+            return
+        for line in self._new_lines(self.report):
+            try:
+                record = json.loads(line)
+                task_id = os.path.basename(os.path.normpath(record["folder"]))
+                event, error = record["event"], record.get("error") or ""
+            except (ValueError, KeyError, TypeError):
+                continue
+            if task_id in self.open:
+                self.reached.add(task_id)
+                if event == "end":
+                    yield task_id, str(error)
+
+    def remove_report(self) -> None:
+        """Remove the report, which is of no use when the process has ended."""
+        if self.report is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.report)
+
+    def pass_output(self, take: Callable[[bytes], None], *, everything: bool) -> None:
+        """Hand on what the process has newly printed: whole lines, or with ``everything`` also an unfinished one."""
+        try:
+            with open(self.log, "rb") as file:
+                file.seek(self._log_read)
+                while chunk := file.read(1 << 20):
+                    if not everything:
+                        chunk = chunk[: chunk.rfind(b"\n") + 1]
+                        if not chunk:
+                            return
+                        file.seek(self._log_read + len(chunk))
+                    self._log_read += len(chunk)
+                    take(chunk)
+        except FileNotFoundError:
+            return
+
+    def _new_lines(self, path: str) -> list[bytes]:
+        try:
+            with open(path, "rb") as file:
+                file.seek(self._report_read)
+                text = file.read()
+        except FileNotFoundError:
+            return []
+        whole = text[: text.rfind(b"\n") + 1]
+        self._report_read += len(whole)
+        return whole.splitlines()
