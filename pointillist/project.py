@@ -352,7 +352,7 @@ class FlowProject(DataSpace):
         expand, unroll, compact, pretty
             The views: two tables; one row a task (False: stacked under its job); one row a job; with symbols.
         dump_json
-            Print signac-flow's JSON instead.
+            Print one JSON document instead, as `status --json` does.
         file, err
             Where to print the answer, and remarks.
         ignore_errors, template, profile, hide_progress
@@ -370,7 +370,7 @@ class FlowProject(DataSpace):
             file=file,
             err=err,
             operation=[operation] if isinstance(operation, str) else operation,
-            flow_json=dump_json,
+            json=dump_json,
             no_overview=not overview,
             overview_max_lines=overview_max_lines,
             eligible_jobs_max_lines=eligible_jobs_max_lines,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "status": "show what is done, what can run and what failed",
     "run": "run what is eligible on this machine, until nothing is",
+    "next": "print the ids of jobs for which an operation could run now",
     "explain": "say for each condition of a task whether it holds, and why the task is not running",
     "logs": "show what tasks printed",
     "exec": "execute one operation now, whatever its conditions say",
@@ -37,7 +38,9 @@ def main(project: FlowProject, parser: argparse.ArgumentParser | None = None, ar
         The words after the program's name; by default those of this process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    chosen = next((word for word in words if not word.startswith("-")), None)
+    # A word may also be the value of an option that the user's own parser has.
+    plain = [word for word in words if not word.startswith("-")]
+    chosen = next((word for word in plain if word in COMMANDS), plain[0] if plain else None)
     parser = parser or argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter)
     _describe(parser, chosen)
     if chosen is not None and chosen not in COMMANDS and not parser._get_positional_actions()[:-1]:

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pointillist.cli.selectors import add_selectors, selected
-from pointillist.errors import EXIT_OK, BrokenJobError, PointillistError, UserConditionError
+from pointillist.cli.parameters import varying_keys
+from pointillist.cli.selectors import add_selectors, selected_jobs
+from pointillist.cli.tables import FORMATS, Table, has_colour, render
+from pointillist.cli.views import (
+    Details,
+    Status,
+    count_group,
+    group_table,
+    label_table,
+    operation_table,
+    worn_labels,
+)
+from pointillist.definition.aggregates import get_aggregate_id
+from pointillist.definition.groups import choose
+from pointillist.errors import EXIT_OK, PointillistError, near_matches
+from pointillist.execution.api import chosen_definition, plan_for
 from pointillist.state.plan import Plan, State, Task
 
 if TYPE_CHECKING:
@@ -17,168 +33,200 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   python project.py status
   python project.py status -d -o train     each task of an operation
+  python project.py status --failed        only what failed, and where the logs are
+  python project.py status -d -p           with the parameters in which jobs differ
   python project.py status --json | jq .operations
 """
 
 SCHEMA = "pointillist/status/1"
-ALWAYS_SHOWN = (State.COMPLETED, State.ELIGIBLE, State.WAITING, State.RUNNING, State.FAILED)
-BAR_WIDTH = 30
+NARROWED = (State.ELIGIBLE, State.FAILED, State.COMPLETED, State.RUNNING)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_selectors(parser)
-    parser.add_argument("-d", "--detailed", action="store_true", help="list each task")
-    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    view = parser.add_argument_group("view")
+    view.add_argument("-d", "--detailed", action="store_true", help="list each task")
+    view.add_argument("--full", action="store_true", help="the same as --detailed --all-operations")
+    view.add_argument("-a", "--all-operations", action="store_true", help="accepted: all tasks are always listed")
+    for state in NARROWED:
+        view.add_argument(f"--{state.value}", action="store_true", help=f"list the tasks that are {state.value}")
+    view.add_argument(
+        "--only-incomplete-operations", action="store_true", help="only jobs that have something left to do"
+    )
+    view.add_argument("--stack", action="store_true", help="list the tasks below their job")
+    view.add_argument("-1", "--one-line", action="store_true", help="list one line a job")
+    view.add_argument("-e", "--expand", action="store_true", help="list jobs and tasks in two tables")
+    view.add_argument("--pretty", action="store_true", help="with symbols, eligible operations in bold")
+    view.add_argument("--no-overview", action="store_true", help="leave the counts out")
+    view.add_argument("-m", "--overview-max-lines", type=int, metavar="N", help="show at most N labels")
+    view.add_argument("--eligible-jobs-max-lines", type=int, metavar="N", help="count at most N operations")
+    view.add_argument(
+        "-p",
+        "--parameters",
+        nargs="*",
+        metavar="KEY",
+        help="list these parameters, too (KEY, doc.KEY, A.B); without KEY those in which jobs differ",
+    )
+    view.add_argument("--param-max-width", type=int, metavar="N", help="show at most N characters of a parameter")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    output.add_argument(
+        "--format", "--output-format", dest="format", choices=FORMATS, default="terminal", help="how to draw tables"
+    )
+    output.add_argument("--profile", nargs="?", const=True, help=argparse.SUPPRESS)
+    for flag in ("--hide-progress", "--ignore-errors"):  # nothing to hide, and errors never stop a status
+        output.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
 
 
 def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     """Show the status."""
-    plan = project.plan()
-    selection = selected(project, plan, arguments)
-    tasks = [task for task in plan.tasks() if selection.wants(task)]
-    job_ids = [i for i in plan.workspace.job_ids if selection.aggregate_ids is None or i in selection.aggregate_ids]
-    labels = _labels(plan, job_ids)
-    if arguments.json:
-        print(json.dumps(_document(project, plan, tasks, job_ids, labels), indent=2))
-    else:
-        _show(plan, tasks, job_ids, labels, detailed=arguments.detailed)
+    if arguments.profile:
+        print("--profile is left out: python -m cProfile project.py status tells the same.", file=sys.stderr)
+    show(project, arguments, sys.stdout, sys.stderr)
     return EXIT_OK
 
 
-def _labels(plan: Plan, job_ids: list[str]) -> dict[str, list[str]]:
-    """Return the labels of each job; a job whose label can't be worked out is noted as an error of the plan."""
-    worn: dict[str, list[str]] = {}
-    for job_id in job_ids:
-        worn[job_id] = []
-        for label in plan.definition.labels.values():
-            try:
-                text = label.of(plan.facts, job_id)
-            except (BrokenJobError, UserConditionError) as error:
-                plan.errors[label.name, job_id] = error
-            else:
-                if text is not None:
-                    worn[job_id].append(text)
-    return worn
+def print_status(project: FlowProject, *, jobs: Iterable[Any] | None, file: Any, err: Any, **options: Any) -> None:
+    """Print the status for a Python program; ``options`` are those of the command line, by their long names."""
+    known = argparse.ArgumentParser()
+    add_arguments(known)
+    arguments = known.parse_args([])
+    for name, value in options.items():
+        setattr(arguments, name, value)
+    if isinstance(arguments.parameters, str):
+        arguments.parameters = [arguments.parameters]
+    if arguments.format not in FORMATS:
+        raise ValueError(f"There is no output format {arguments.format!r}. {near_matches(arguments.format, FORMATS)}")
+    if jobs is not None:
+        entries = (entry if isinstance(entry, (tuple, list)) else (entry,) for entry in jobs)
+        arguments.job_id = [get_aggregate_id(entry) for entry in entries]
+    show(project, arguments, file or sys.stdout, err or sys.stderr)
 
 
-def _counts(plan: Plan, tasks: list[Task]) -> dict[str, Counter[State]]:
-    counts = {task.operation.name: Counter[State]() for task in tasks}
-    for task in tasks:
-        counts[task.operation.name][plan.state(task)] += 1
-    return counts
+def show(project: FlowProject, arguments: argparse.Namespace, file: Any, err: Any) -> None:
+    """Work the status out and print it: the answer to ``file``, remarks to ``err``."""
+    status = gather(project, arguments)
+    if arguments.json:
+        print(json.dumps(document(project, status), indent=2), file=file)
+        return
+    if not status.plan.workspace.job_ids and not status.plan.workspace.broken:
+        print("There are no jobs yet. init.py makes them: python init.py", file=file)
+        return
+    parts = [] if arguments.no_overview else _overview(status, arguments)
+    if _wants_details(arguments):
+        parts += _details(status, arguments)
+    print(render(parts, form=arguments.format, colour=has_colour(file)), file=file)
+    _advise(status, err)
 
 
-def _errors(plan: Plan) -> list[PointillistError]:
-    """Return each different error once: broken folders, then conditions that could not be answered."""
-    errors: dict[str, PointillistError] = {str(error): error for error in plan.workspace.broken.values()}
-    for error in plan.errors.values():
-        errors.setdefault(str(error), error)
-    return list(errors.values())
+def gather(project: FlowProject, arguments: argparse.Namespace) -> Status:
+    """Return what the options of a command line select."""
+    definition = chosen_definition(project, arguments.operation, may_overlap=True)
+    groups = list(project.definition.groups.values())
+    if arguments.operation is not None:
+        groups = choose(arguments.operation, project.definition.groups, may_overlap=True)
+    groups = [group for group in groups if group.name not in project.definition.operations]
+    alone = not arguments.filter and all(group.aggregator.is_single for group in groups)
+    plan = plan_for(project, definition, arguments.job_id if alone else None)
+    selection = selected_jobs(project, plan, arguments)
+    chosen = None if selection.aggregate_ids is None else frozenset(selection.aggregate_ids)
+    tasks = _narrowed(plan, [task for task in plan.tasks() if selection.wants(task)], arguments)
+    job_ids = [i for i in plan.workspace.job_ids if chosen is None or i in chosen]
+    counts = [count_group(plan, group, chosen) for group in groups]
+    return Status(plan, tasks, job_ids, counts, worn_labels(plan, job_ids))
 
 
-def _document(
-    project: FlowProject, plan: Plan, tasks: list[Task], job_ids: list[str], labels: dict[str, list[str]]
-) -> dict[str, Any]:
-    counts = _counts(plan, tasks)
+def _narrowed(plan: Plan, tasks: list[Task], arguments: argparse.Namespace) -> list[Task]:
+    """Return the tasks in the states that are asked for, of the jobs that are asked for."""
+    states = {state for state in NARROWED if getattr(arguments, state.value)}
+    if states:
+        tasks = [task for task in tasks if plan.state(task) in states]
+    if arguments.only_incomplete_operations:
+        unfinished = {task.aggregate.id for task in tasks if plan.state(task) is not State.COMPLETED}
+        tasks = [task for task in tasks if task.aggregate.id in unfinished]
+    return tasks
+
+
+def _wants_details(arguments: argparse.Namespace) -> bool:
+    named = ("detailed", "full", "stack", "one_line", "expand", *(state.value for state in NARROWED))
+    return any(getattr(arguments, name) for name in named) or arguments.parameters is not None
+
+
+def _overview(status: Status, arguments: argparse.Namespace) -> list[Table | str]:
+    table, omitted = operation_table(status, most=arguments.eligible_jobs_max_lines, pretty=arguments.pretty)
+    parts: list[Table | str] = [f"{len(status.job_ids)} jobs, {len(status.tasks)} tasks", table]
+    if omitted:
+        parts.append(f"[{omitted} more operations omitted]")
+    if status.groups:
+        parts.append(group_table(status.groups))
+    if status.plan.definition.labels:
+        table, omitted = label_table(status, most=arguments.overview_max_lines)
+        parts.append(table)
+        if omitted:
+            parts.append(f"[{omitted} more labels omitted]")
+    return parts
+
+
+def _details(status: Status, arguments: argparse.Namespace) -> list[Table | str]:
+    keys = arguments.parameters or []
+    if arguments.parameters is not None and not keys:
+        keys = varying_keys(status.plan.workspace, status.job_ids)
+    details = Details(status, list(keys), arguments.param_max_width or None, arguments.pretty)
+    if arguments.expand:
+        return [*details.expanded()]
+    if arguments.stack:
+        return [details.stacked(), details.legend()]
+    return [details.one_line() if arguments.one_line else details.each()]
+
+
+def document(project: FlowProject, status: Status) -> dict[str, Any]:
+    """Return the status as plain data, in the form of :data:`SCHEMA`."""
+    counts = status.counts()
     return {
         "schema": SCHEMA,
         "project": project.path,
-        "jobs": len(job_ids),
+        "jobs": len(status.job_ids),
         "operations": [
             {"name": name} | {state.value: count[state] for state in State} for name, count in counts.items()
         ],
-        "labels": dict(Counter(text for worn in labels.values() for text in worn)),
-        "tasks": [_task_document(plan, task, labels) for task in tasks],
-        "errors": [{"message": str(error), "hint": error.hint} for error in _errors(plan)],
+        "groups": [
+            {
+                "name": count.group.name,
+                "operations": list(count.group.operations),
+                "aggregates": count.aggregates,
+                "completed": count.completed,
+                "eligible": count.eligible,
+            }
+            for count in status.groups
+        ],
+        "labels": dict(Counter(text for worn in status.labels.values() for text in worn)),
+        "tasks": [_task_document(status, task) for task in status.tasks],
+        "errors": [{"message": str(error), "hint": error.hint} for error in status.errors()],
     }
 
 
-def _task_document(plan: Plan, task: Task, labels: dict[str, list[str]]) -> dict[str, Any]:
-    attempt = plan.journal.last(*task.key)
+def _task_document(status: Status, task: Task) -> dict[str, Any]:
+    attempt = status.plan.journal.last(*task.key)
     return {
         "operation": task.operation.name,
         "aggregate": task.aggregate.id,
         "jobs": list(task.aggregate.job_ids),
-        "state": plan.state(task).value,
-        "labels": labels.get(task.aggregate.id, []),
+        "state": status.plan.state(task).value,
+        "labels": status.labels.get(task.aggregate.id, []),
         "last_attempt": attempt.as_json() if attempt else None,
     }
 
 
-def _show(plan: Plan, tasks: list[Task], job_ids: list[str], labels: dict[str, list[str]], *, detailed: bool) -> None:
-    from rich.text import Text
-
-    from pointillist.cli.tables import STATE_STYLES, console, table
-
-    out = console()
-    if not job_ids and not plan.workspace.broken:
-        out.print("There are no jobs yet. init.py makes them: python init.py")
-        return
-    counts = _counts(plan, tasks)
-    total = sum(counts.values(), Counter[State]())
-    shown = [state for state in State if state in ALWAYS_SHOWN or total[state]]
-    shown.sort(key=lambda state: ALWAYS_SHOWN.index(state) if state in ALWAYS_SHOWN else len(ALWAYS_SHOWN))
-
-    def cell(state: State, count: int) -> Text:
-        return Text(str(count), STATE_STYLES.get(state, "") if count else "dim")
-
-    out.print(f"{len(job_ids)} jobs, {len(tasks)} tasks\n")
-    names = [state.value for state in shown]
-    rows: list[list[str | Text]] = [
-        [name, *(cell(state, count[state]) for state in shown)] for name, count in counts.items()
-    ]
-    out.print(table(["operation", *names], rows, numbers=names))
-    if plan.definition.labels:
-        out.print()
-        out.print(table(["label", "jobs"], _label_rows(plan, labels, len(job_ids))))
-    if detailed:
-        out.print()
-        details: list[list[str | Text]] = [
-            [
-                task.operation.name,
-                task.aggregate.id,
-                Text(state, STATE_STYLES.get(state, "")),
-                _remark(plan, task, state),
-            ]
-            for task in tasks
-            if (state := plan.state(task))
-        ]
-        out.print(table(["operation", "job or aggregate", "state", ""], details))
-    _advise(plan, total)
-
-
-def _label_rows(plan: Plan, labels: dict[str, list[str]], jobs: int) -> list[list[str]]:
-    counts = Counter(text for worn in labels.values() for text in worn)
-    order = list(plan.definition.labels)
-    rows = []
-    for text in sorted({*counts, *order}, key=lambda t: (order.index(t) if t in order else len(order), t)):
-        filled = round(BAR_WIDTH * counts[text] / jobs) if jobs else 0
-        percent = 100 * counts[text] // jobs if jobs else 0
-        rows.append([text, f"{'█' * filled}{'░' * (BAR_WIDTH - filled)} {counts[text]}/{jobs} ({percent} %)"])
-    return rows
-
-
-def _remark(plan: Plan, task: Task, state: State) -> str:
-    if state is State.FAILED and (failure := plan.failure(task)):
-        return f"{failure.message}; log {failure.log}"
-    if state is State.BROKEN:
-        return str(plan.errors[task.key])
-    return ""
-
-
-def _advise(plan: Plan, total: Counter[State]) -> None:
-    """Say on standard error what is wrong and what to do next."""
-    from rich.console import Console
-
-    err = Console(stderr=True, highlight=False, soft_wrap=True)
-    errors = _errors(plan)
+def _advise(status: Status, err: Any) -> None:
+    """Say what is wrong and what to do next."""
+    errors: list[PointillistError] = status.errors()
     for error in errors[:10]:
-        err.print(f"\n{error}\n{error.hint}", markup=False)
+        print(f"\n{error}" + (f"\n{error.hint}" if error.hint else ""), file=err)
     if len(errors) > 10:
-        err.print(f"... and {len(errors) - 10} more; --json has them all.", markup=False)
-    if total[State.FAILED]:
-        err.print(
+        print(f"... and {len(errors) - 10} more; --json has them all.", file=err)
+    if any(status.plan.state(task) is State.FAILED for task in status.tasks):
+        print(
             "\nFailed tasks: `python project.py logs` shows why, `python project.py run --retry-failed` tries again.",
-            markup=False,
+            file=err,
         )

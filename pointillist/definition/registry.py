@@ -58,6 +58,10 @@ class Definition:
             hint=near_matches(getattr(function, "__name__", ""), self.operations),
         )
 
+    def only(self, group: Group) -> Definition:
+        """Return the part that consists of one group."""
+        return replace(self, operations=dict(group.operations), declared=self.declared or self.operations)
+
     def chosen(
         self,
         patterns: Iterable[str] | None = None,

@@ -1,0 +1,39 @@
+"""``next``: the ids of jobs and aggregates for which an operation could run now, one a line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pointillist.definition.registry import Definition
+from pointillist.errors import EXIT_OK, SelectionError, near_matches
+from pointillist.state.plan import State
+
+if TYPE_CHECKING:
+    from pointillist.project import FlowProject
+
+EXAMPLES = """\
+  python project.py next train
+  python project.py next train | head -n 3 | xargs python project.py run -o train -j
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("name", metavar="OPERATION", help="the name of an operation or group")
+
+
+def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+    """Print ids."""
+    definition: Definition = project.definition
+    if arguments.name not in definition.groups:
+        raise SelectionError(
+            f"There is no operation {arguments.name!r}.", hint=near_matches(arguments.name, definition.groups)
+        )
+    # One group, so that a name with special characters is no pattern.
+    group = definition.groups[arguments.name]
+    plan = project.plan(definition.only(group))
+    ids = (task.aggregate.id for task in plan.tasks() if plan.state(task) is State.ELIGIBLE)
+    for aggregate_id in dict.fromkeys(ids):
+        print(aggregate_id)
+    return EXIT_OK
