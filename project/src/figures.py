@@ -47,7 +47,7 @@ def _figure(
 ) -> bytes:
     values = sorted({row[parameter] for row in rows})
     lines = sorted({tuple(row[name] for name in others) for row in rows})
-    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(PANELS), sharey=True)
     for axis, (metric, title) in zip(axes, PANELS.items(), strict=True):
@@ -83,7 +83,7 @@ def _figure(
         axis.set_title(title, fontsize=10)
         axis.grid(axis="y", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("share of test images classified correctly")
+    axes[0].set_ylabel("share of test images classified correctly", fontsize=9)
     if len(lines) > 1:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     epsilons = sorted({row["fgsm_epsilon"] for row in rows})
