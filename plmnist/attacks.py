@@ -23,7 +23,7 @@ from plmnist.evaluation import evaluation_mode, one_thread
 __all__ = ["AttackCounts", "AttackResult", "Examples", "attack_fgsm", "fgsm", "gradient_sign", "perturb"]
 
 
-ATTACK_ROWS = 200
+ATTACK_ROWS = 100
 """Images per pass, few enough for the float64 pixels and their derivative to stay in the cache."""
 
 
@@ -130,9 +130,8 @@ def gradient_sign(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     For a confident network the derivative of the cross-entropy underflows: with logits z, true class y and
     probabilities p it is ``sum over j != y of p_j (dz_j - dz_y)``, and all p_j with j != y may be too small for any
     floating-point type, which would pass for robustness. Dividing by ``1 - p_y`` leaves the sign unchanged and gives
-    ``sum over j != y of q_j dz_j - dz_y`` with q the softmax over the wrong classes: the derivative of
-    ``logsumexp over j != y of z_j - z_y``, which can't underflow. It is taken in float64, so that cancellation between
-    its terms does not decide the sign either.
+    ``sum over j != y of q_j dz_j - dz_y`` with q the softmax over the wrong classes, which can't underflow. It is taken
+    in float64, so that cancellation between its terms does not decide the sign either.
     """
     return _gradient_sign(_attack_copy(network), images, labels)
 
@@ -188,9 +187,11 @@ def attack_fgsm(network: nn.Module, images: ImageSet, epsilons: Iterable[float])
             sign = _gradient_sign(victim, pixels, images.labels[rows])
             n_zero_gradient += int((sign.flatten(1).abs().sum(1) == 0).sum())
             with torch.inference_mode():
-                clean_predictions.append(network(pixels).argmax(1))
+                clean = network(pixels).argmax(1)
+                clean_predictions.append(clean)
                 for epsilon, found in zip(budgets, predictions, strict=True):
-                    found.append(network(perturb(pixels, sign, epsilon)).argmax(1))
+                    # Epsilon 0 changes no bit of an image.
+                    found.append(network(perturb(pixels, sign, epsilon)).argmax(1) if epsilon > 0 else clean)
         clean = torch.cat(clean_predictions)
         adversarial = torch.stack([torch.cat(found) for found in predictions])
         original = torch.cat([images.pixels(slice(i, i + 1)) for i in index.tolist()])
@@ -219,9 +220,10 @@ def _gradient_sign(victim: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     with torch.enable_grad():
         pixels = images.detach().double().requires_grad_()
         logits = victim(pixels)
-        truth = nn.functional.one_hot(labels, logits.shape[1]).bool()
-        rivals = logits.masked_fill(truth, -torch.inf).logsumexp(1)
-        (gradient,) = torch.autograd.grad((rivals - logits[truth]).sum(), pixels)
+        truth = labels[:, None]
+        weights = torch.softmax(logits.detach().scatter(1, truth, -torch.inf), 1).scatter_(1, truth, -1.0)
+        # Given the weights as an argument of its own, torch would import half a second's worth of symbolic algebra.
+        (gradient,) = torch.autograd.grad((logits * weights).sum(), pixels)
     if not gradient.sum().isfinite():
         raise PlmnistError(
             "the gradient of the network by the pixels is not finite",
