@@ -12,6 +12,9 @@ from pointillist.definition.directives import evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import UserOperationError
 
+SESSION_VARIABLE = "POINTILLIST_SESSION"
+"""A command finds here the session of the run that has started it."""
+
 
 def shell_command(operation: Operation, jobs: Sequence[Any], before: str = "") -> str:
     """Return the command line of a shell operation for some jobs, with a prefix of the command.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,13 +13,17 @@ from typing import TYPE_CHECKING
 from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.operations import Operation
 from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, TaskRunningError
-from pointillist.execution.commands import shell_command
+from pointillist.execution.commands import SESSION_VARIABLE, shell_command
 from pointillist.state.journal import JournalWriter, Outcome
 from pointillist.state.selection import aggregate_ids
 from pointillist.state.workspace import Workspace
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
+    from pointillist.state.sessions import Sessions
+
+_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
+"""Where launchers of parallel programs say which of the processes this is."""
 
 
 def execute(project: FlowProject, operation: Operation, ids: Sequence[str]) -> int:
@@ -38,6 +43,11 @@ def execute(project: FlowProject, operation: Operation, ids: Sequence[str]) -> i
     code = EXIT_OK
     try:
         for aggregate in _aggregates(workspace, operation, ids):
+            if _is_part_of_a_run(sessions, operation, aggregate):
+                # Whoever started us has claimed the task and records how it ends.
+                exit_code, _ = _execute(workspace, operation, aggregate, project.path)
+                code = code or exit_code
+                continue
             if not sessions.claim(session, operation.name, aggregate.id):
                 holder = sessions.holder(operation.name, aggregate.id)
                 raise TaskRunningError(
@@ -58,6 +68,14 @@ def execute(project: FlowProject, operation: Operation, ids: Sequence[str]) -> i
         journal.close()
         session.close()
     return code
+
+
+def _is_part_of_a_run(sessions: Sessions, operation: Operation, aggregate: Aggregate) -> bool:
+    """Say whether a run has started this process for the task, or another rank of the same program claims it."""
+    if any(os.environ.get(name, "0") not in ("", "0") for name in _RANKS):
+        return True
+    run = os.environ.get(SESSION_VARIABLE)
+    return run is not None and sessions.holder(operation.name, aggregate.id) == run
 
 
 def _aggregates(workspace: Workspace, operation: Operation, ids: Sequence[str]) -> Iterable[Aggregate]:

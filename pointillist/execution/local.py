@@ -24,7 +24,7 @@ from urllib.parse import quote
 from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import PointillistError, UserOperationError
-from pointillist.execution.commands import command_line, needs_own_process
+from pointillist.execution.commands import SESSION_VARIABLE, command_line, needs_own_process
 from pointillist.execution.machine import NOTHING, Machine, Needs, threads_of
 from pointillist.execution.processes import Ended, InlineCall, NoProcess, Process, ShellProcess, Worker
 from pointillist.execution.ready import ReadyTasks
@@ -362,6 +362,7 @@ class LocalRun:
                 for task in work.tasks.values():
                     work.operation.hooks.start(work.operation.name, *self._jobs(task))
             command = command_line(work.operation, list(work.tasks), jobs, entrypoint=self._entrypoint)
+            env[SESSION_VARIABLE] = self._session.id
             if work.report:
                 env[REPORT_VARIABLE] = work.report
             return ShellProcess(command, log=work.log, cwd=self._root, env=env, keep_fd=self._session.lock_fd)
