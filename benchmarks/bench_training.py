@@ -11,6 +11,7 @@ machine hits all alike; medians, and ratios of medians.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def engine_epochs(engine: str) -> Callable[[TrainingData, float, int], list[floa
         initialise(network, 1)
         marks = [time.perf_counter()]
         ENGINES[engine](network, config, data, lambda row: marks.append(time.perf_counter()))
-        return [after - before for before, after in zip(marks, marks[1:], strict=False)]
+        return [after - before for before, after in itertools.pairwise(marks)]
 
     return run
 

@@ -2,8 +2,8 @@
 
 Three comparisons: the test accuracies of the tutorial this study replaces, the accuracy of Lightning's published MNIST
 notebook, and the FGSM curve of a network trained for five epochs. Other random numbers are drawn than in the originals,
-so agreement means: within the scatter of seeds. For each of our means the standard deviation over seeds is given, and the
-difference in units of the scatter one expects of the difference.
+so agreement means: within the scatter of seeds. For each of our means the standard deviation over seeds is given, and
+the difference in units of the scatter one expects of the difference.
 
     PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_validation.py [--record FILE]
 """

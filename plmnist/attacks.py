@@ -23,7 +23,7 @@ from plmnist.evaluation import evaluation_mode, one_thread
 __all__ = ["AttackCounts", "AttackResult", "Examples", "attack_fgsm", "fgsm", "gradient_sign", "perturb"]
 
 
-ATTACK_ROWS = 100
+ATTACK_ROWS = 128
 """Images per pass, few enough for the float64 pixels and their derivative to stay in the cache."""
 
 
