@@ -61,6 +61,11 @@ class DataSpace:
                 job._project = owner
                 return job
 
+            def find_jobs(self, *args: Any, **kwargs: Any) -> Any:
+                cursor = super().find_jobs(*args, **kwargs)
+                cursor._project = owner
+                return cursor
+
             def __reduce__(self) -> tuple[Any, ...]:
                 return signac.Project, (self.path,)
 

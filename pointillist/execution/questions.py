@@ -26,11 +26,13 @@ def plan_of(project: FlowProject, job: Any) -> Plan:
     SelectionError
         When the job is not in the workspace.
     """
+    if not os.path.isdir(os.path.join(project.workspace, job.id)):
+        raise SelectionError(f"Job {job.id} is not in the workspace.", hint="job.init() puts it there.")
     # An operation that works on several jobs may leave this one out, or put it with others.
     alone = all(operation.aggregator.is_single for operation in project.definition.operations.values())
     plan = project.plan(job_ids=[job.id] if alone else None)
     if job.id not in plan.workspace.job_ids:
-        raise plan.workspace.broken.get(job.id) or SelectionError(f"Job {job.id} is not in the workspace.")
+        raise plan.workspace.broken[job.id]
     return plan
 
 
