@@ -21,6 +21,7 @@ COMMANDS = {
     "next": "print the ids of jobs for which an operation could run now",
     "explain": "say for each condition of a task whether it holds, and why the task is not running",
     "logs": "show what tasks printed",
+    "usage": "show what tasks took, beside what their operations ask for",
     "exec": "execute one operation now, whatever its conditions say",
 }
 

@@ -425,8 +425,11 @@ class LocalRun:
 
     def _finish(self, work: Work, ended: Ended) -> None:
         """Judge what is still open of a process that has ended."""
+        if ended.usage is not None and len(work.tasks) > 1:
+            self._journal.use(list(work.attempts.values()), ended.usage)
         if work.timed_out_after is not None:
-            ended = Ended(ended.exit_code or -signals.SIGTERM, f"it took longer than {work.timed_out_after:g} s")
+            late = f"it took longer than {work.timed_out_after:g} s"
+            ended = Ended(ended.exit_code or -signals.SIGTERM, late, ended.usage)
         if isinstance(work.process, Worker) and work.process.is_alive:
             self._idle.append(work.process)
         if self._rules.machine is not None:
@@ -480,7 +483,10 @@ class LocalRun:
             except Exception as error:
                 outcome, message = Outcome.FAILED, f"a hook raised {type(error).__name__}: {error}"
         fingerprint = self._plan.fingerprint(task) if outcome is Outcome.FAILED else ""
-        self._journal.end(attempt, outcome, exit_code=ended.exit_code, message=message, fingerprint=fingerprint)
+        usage = ended.usage if len(work.tasks) == 1 else None
+        self._journal.end(
+            attempt, outcome, exit_code=ended.exit_code, message=message, fingerprint=fingerprint, usage=usage
+        )
         self._sessions.release(*task.key)
         self._plan.note_running(task, None)
         if outcome is Outcome.FAILED and self._may_retry(task):

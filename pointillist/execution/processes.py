@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal as signals
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pointillist.state.journal import Usage
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -26,6 +29,7 @@ class Ended:
 
     exit_code: int
     error: str = ""
+    usage: Usage | None = None
 
     @property
     def was_interrupted(self) -> bool:
@@ -92,18 +96,23 @@ class ShellProcess:
                 start_new_session=True,
             )
         self._pidfd = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
+        self._ended: Ended | None = None
 
     def fileno(self) -> int | None:
         return self._pidfd
 
     def poll(self) -> Ended | None:
-        code = self._process.poll()
-        if code is None:
-            return None
-        if self._pidfd is not None:
-            os.close(self._pidfd)
-            self._pidfd = None
-        return Ended(code)
+        if self._ended is None:
+            # As Popen.poll() does, and besides that learn what the process and its children have used.
+            pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
+            if pid == 0:
+                return None
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self._ended = Ended(self._process.returncode, usage=_usage(used))
+            if self._pidfd is not None:
+                os.close(self._pidfd)
+                self._pidfd = None
+        return self._ended
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -215,13 +224,24 @@ class Worker:
             self._socket.setblocking(True)
         if not answer:
             return self._reap()
-        code, error = json.loads(answer)
-        return Ended(code, error)
+        code, error, *usage = json.loads(answer)
+        return Ended(code, error, Usage(*usage))
 
     def _reap(self) -> Ended:
         self._socket.close()
-        _, status = os.waitpid(self._pid, 0)
-        return Ended(os.waitstatus_to_exitcode(status))
+        _, status, used = os.wait4(self._pid, 0)
+        return Ended(os.waitstatus_to_exitcode(status), usage=_usage(used))
+
+
+def _usage(*used: resource.struct_rusage) -> Usage:
+    """Return the processor time of several accounts in all, and the largest memory any of their processes had."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Usage(sum(u.ru_utime + u.ru_stime for u in used), max(u.ru_maxrss for u in used) * unit)
+
+
+def _usage_so_far() -> Usage:
+    """Return what this process and its children have used since it began."""
+    return _usage(resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
 
 
 def _serve(function: Callable[..., None], channel: socket.socket, cwd: str) -> None:
@@ -244,10 +264,13 @@ def _serve(function: Callable[..., None], channel: socket.socket, cwd: str) -> N
                 os.dup2(handle, 1)
                 os.dup2(handle, 2)
                 os.close(handle)
+                before = _usage_so_far().cpu_s
                 ended = _call(lambda arguments=arguments: function(*arguments), None)  # type: ignore[misc]
                 with contextlib.suppress(OSError, ValueError):
                     sys.stdout.flush()
-                channel.sendall(json.dumps([ended.exit_code, ended.error[-20_000:]]).encode())
+                used = _usage_so_far()
+                answer = [ended.exit_code, ended.error[-20_000:], used.cpu_s - before, used.peak_memory_bytes]
+                channel.sendall(json.dumps(answer).encode())
     except BaseException:
         traceback.print_exc()
         os._exit(70)

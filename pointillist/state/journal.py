@@ -4,9 +4,11 @@ Each process that runs tasks appends JSON lines to a file of its own; readers me
 skipped. The journal adds what conditions can't know and is never asked whether a task is complete: deleting it loses
 history, not results.
 
-Every line has ``event`` (``start`` or ``end``), ``attempt`` and ``time`` (seconds since 1970, UTC). A start also has
-``operation``, ``aggregate``, ``log`` (relative to the project), ``host``, ``pid`` and, for a batch, the ``batch`` it
-belongs to; an end has ``outcome``, ``exit_code``, ``message`` and, of a failure, the ``fingerprint`` of its inputs.
+Every line has ``event`` (``start``, ``end`` or ``usage``) and ``time`` (seconds since 1970, UTC). A start and an end
+have the ``attempt``. A start also has ``operation``, ``aggregate``, ``log`` (relative to the project), ``host``,
+``pid`` and, for a batch, the ``batch`` it belongs to; an end has ``outcome``, ``exit_code``, ``message``, of a failure
+the ``fingerprint`` of its inputs, and ``cpu_s`` and ``peak_memory_bytes``. For a batch these come on a line of their
+own, with the ``attempts`` they are for.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pointillist.state.sessions import Session
 
@@ -32,6 +34,13 @@ class Outcome(StrEnum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     """It was stopped from outside, or the process that ran it vanished."""
+
+
+class Usage(NamedTuple):
+    """What processes have used: processor time in seconds, and the largest memory any of them had."""
+
+    cpu_s: float
+    peak_memory_bytes: int
 
 
 @dataclass(slots=True)
@@ -53,6 +62,10 @@ class Attempt:
     exit_code: int | None = None
     message: str = ""
     fingerprint: str = ""
+    cpu_s: float | None = None
+    """Processor time; of a batch an equal share of what its process took."""
+    peak_memory_bytes: int | None = None
+    """The most memory its process had; of a batch that of the whole batch."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the attempt as plain data."""
@@ -140,6 +153,13 @@ class Journal:
                 attempt.exit_code = record.get("exit_code")
                 attempt.message = record.get("message", "")
                 attempt.fingerprint = record.get("fingerprint", "")
+                attempt.cpu_s = record.get("cpu_s", attempt.cpu_s)
+                attempt.peak_memory_bytes = record.get("peak_memory_bytes", attempt.peak_memory_bytes)
+            elif record["event"] == "usage":
+                for attempt_id in record["attempts"]:
+                    if attempt_id in self._attempts:
+                        self._attempts[attempt_id].cpu_s = record["cpu_s"]
+                        self._attempts[attempt_id].peak_memory_bytes = record["peak_memory_bytes"]
         except (KeyError, ValueError):
             return  # a line of a later version, or damaged: the conditions still tell the truth
 
@@ -189,6 +209,7 @@ class JournalWriter:
         exit_code: int | None = None,
         message: str = "",
         fingerprint: str = "",
+        usage: Usage | None = None,
     ) -> None:
         """Record how an attempt ended."""
         attempt.ended, attempt.outcome = time.time(), outcome
@@ -204,8 +225,19 @@ class JournalWriter:
             record["message"] = message
         if fingerprint:
             record["fingerprint"] = fingerprint
+        if usage is not None:
+            attempt.cpu_s, attempt.peak_memory_bytes = usage
+            record |= {"cpu_s": round(usage.cpu_s, 4), "peak_memory_bytes": usage.peak_memory_bytes}
         self._append(record)
         self._journal.add(attempt)
+
+    def use(self, attempts: Sequence[Attempt], usage: Usage) -> None:
+        """Record what the process of a batch has used, once it is known."""
+        cpu_s = round(usage.cpu_s / len(attempts), 4)
+        for attempt in attempts:
+            attempt.cpu_s, attempt.peak_memory_bytes = cpu_s, usage.peak_memory_bytes
+        record = {"event": "usage", "time": time.time(), "attempts": [attempt.id for attempt in attempts]}
+        self._append(record | {"cpu_s": cpu_s, "peak_memory_bytes": usage.peak_memory_bytes})
 
     def close(self) -> None:
         """Make sure that what was recorded is on the disk."""

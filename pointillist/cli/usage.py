@@ -1,0 +1,96 @@
+"""``usage``: what tasks took, beside what their operations ask for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pointillist.cli.selectors import add_selectors, selected
+from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK
+from pointillist.state.journal import Attempt, Outcome
+
+if TYPE_CHECKING:
+    from pointillist.definition.operations import Operation
+    from pointillist.project import FlowProject
+
+EXAMPLES = """\
+  python project.py usage                  of the last attempt at each task, summed up by operation
+  python project.py usage -o train --json
+"""
+
+SCHEMA = "pointillist/usage/1"
+ASKED = ("np", "omp_num_threads", "nranks", "ngpu", "memory", "walltime")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_selectors(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+    """Show what tasks took."""
+    plan = project.plan()
+    selection = selected(project, plan, arguments)
+    attempts: dict[str, list[Attempt]] = {}
+    for task in plan.tasks():
+        attempt = plan.journal.last(*task.key) if selection.wants(task) else None
+        if attempt is not None and attempt.outcome in (Outcome.COMPLETED, Outcome.ENDED):
+            attempts.setdefault(task.operation.name, []).append(attempt)
+    rows = [summary(plan.definition.operations[name], entries) for name, entries in attempts.items()]
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "operations": rows}, indent=2))
+        return EXIT_OK
+    if not rows:
+        print("Nothing has been run yet.")
+        return EXIT_NOTHING_SELECTED
+    from pointillist.cli.tables import Table, has_colour, render
+
+    columns = ["operation", "tasks", "CPU s each", "CPU s in all", "longest s", "peak memory", "asks for"]
+    table = Table(columns, [_cells(row) for row in rows], numbers=columns[1:-1])
+    print(render([table], colour=has_colour(sys.stdout)))
+    return EXIT_OK
+
+
+def summary(operation: Operation, attempts: list[Attempt]) -> dict[str, Any]:
+    """Sum up what the tasks of an operation took.
+
+    Returns
+    -------
+    dict
+        ``cpu_s_median``, ``cpu_s_total`` and ``peak_memory_bytes`` (None where it is not known), ``elapsed_s_max`` from
+        start to end (for a batch from the start of the batch), and ``asks_for``: the directives that are plain values.
+    """
+    cpu = [attempt.cpu_s for attempt in attempts if attempt.cpu_s is not None]
+    memory = [attempt.peak_memory_bytes for attempt in attempts if attempt.peak_memory_bytes is not None]
+    return {
+        "operation": operation.name,
+        "tasks": len(attempts),
+        "cpu_s_median": statistics.median(cpu) if cpu else None,
+        "cpu_s_total": sum(cpu) if cpu else None,
+        "elapsed_s_max": max((attempt.ended or attempt.started) - attempt.started for attempt in attempts),
+        "peak_memory_bytes": max(memory, default=None),
+        "asks_for": {
+            key: "by job" if callable(value) else value
+            for key, value in operation.directives.items()
+            if key in ASKED and (callable(value) or isinstance(value, (int, float, str)))
+        },
+    }
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    def number(value: float | None, text: str) -> str:
+        return "-" if value is None else text.format(value)
+
+    return [
+        row["operation"],
+        str(row["tasks"]),
+        number(row["cpu_s_median"], "{:.2f}"),
+        number(row["cpu_s_total"], "{:.1f}"),
+        f"{row['elapsed_s_max']:.1f}",
+        number(row["peak_memory_bytes"] and row["peak_memory_bytes"] / 1024**2, "{:.0f} MiB"),
+        ", ".join(f"{key} {value}" for key, value in row["asks_for"].items()),
+    ]
