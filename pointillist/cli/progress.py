@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import Any, Self
 
-from pointillist.execution.local import Observer
+from pointillist.execution.terms import Observer
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.plan import Plan, State, Task
 

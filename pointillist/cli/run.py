@@ -13,8 +13,8 @@ from pointillist.definition.directives import memory_gigabytes
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from pointillist.execution.api import ORDERS, chosen_definition, plan_for, pretended, ranking, start
-from pointillist.execution.local import Rules, Summary
 from pointillist.execution.machine import count_cores, detect
+from pointillist.execution.terms import Rules, Summary
 from pointillist.state.plan import Plan, State, Task
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from pointillist.definition.registry import Definition
 from pointillist.errors import DefinitionError, SelectionError, UserOperationError, near_matches
 from pointillist.execution.commands import command_line
 from pointillist.execution.job_operations import JobOperation
-from pointillist.execution.local import LocalRun, Observer, Rules, Summary
+from pointillist.execution.local import LocalRun
+from pointillist.execution.terms import Observer, Rules, Summary
 from pointillist.state.plan import Plan, State, Task
 from pointillist.state.selection import Selection
 
