@@ -63,8 +63,8 @@ def part_1_initialize_signac_command(job):
 
 @Project.label
 def part_2_download_data_completed(*jobs):
-    """Say whether the files of the data sets are there; their content is verified whenever they are read."""
-    return all(is_available(name, DATA) for name in {job.sp.dataset for job in jobs})
+    """Say whether the data sets that unfinished jobs need are there; their content is verified when they are read."""
+    return all(is_available(name, DATA) for name in {job.sp.dataset for job in jobs if not job.isfile("fgsm.json")})
 
 
 @Project.pre(part_1_initialize_signac_completed)
