@@ -1,0 +1,149 @@
+"""``python -m pointillist``, and the names and doors of the package."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pointillist
+from pointillist import errors
+
+
+def engine(folder: Path, *words: str, check: int = 0) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert result.returncode == check, result.stdout + result.stderr
+    return result
+
+
+@pytest.mark.parametrize(("template", "completed"), [("minimal", 3), ("example", 21)])
+def test_what_init_writes_runs(tmp_path: Path, template: str, completed: int) -> None:
+    engine(tmp_path, "-m", "pointillist", "init", "-t", template)
+    engine(tmp_path, "init.py")
+    assert f"{completed} completed" in engine(tmp_path, "project.py", "run").stderr
+    assert "eligible" in engine(tmp_path, "project.py", "status").stdout
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "init.py").write_text("mine")
+    assert "there already" in engine(tmp_path, "-m", "pointillist", "init", check=2).stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["init.py"]
+    with pytest.raises(OSError, match="there already"):
+        pointillist.init(path=tmp_path)
+
+
+def test_init_from_python_names_the_files(tmp_path: Path) -> None:
+    files = pointillist.init("study", path=tmp_path / "new")
+    assert [Path(file).name for file in files] == ["study.py", "init.py"]
+    with pytest.raises(ValueError, match="name of a Python file"):
+        pointillist.init("not a name", path=tmp_path)
+    with pytest.raises(ValueError, match="example"):
+        pointillist.init(template="exampel", path=tmp_path)
+
+
+def test_template_create_extends_a_script(tmp_path: Path) -> None:
+    engine(tmp_path, "-m", "pointillist", "template", "create", "-e", "slurm", "-n", "mine.sh")
+    assert '{% extends "slurm.sh" %}' in (tmp_path / "templates" / "mine.sh").read_text()
+    assert (
+        "there already" in engine(tmp_path, "-m", "pointillist", "template", "create", "-n", "mine.sh", check=2).stderr
+    )
+
+
+def test_version_is_told(tmp_path: Path) -> None:
+    assert pointillist.__version__ in engine(tmp_path, "-m", "pointillist", "--version").stdout
+
+
+NAMES = {
+    "pointillist": [
+        "FlowProject",
+        "IgnoreConditions",
+        "aggregator",
+        "classlabel",
+        "cmd",
+        "directives",
+        "environment",
+        "environments",
+        "errors",
+        "get_aggregate_id",
+        "get_environment",
+        "hooks",
+        "init",
+        "label",
+        "redirect_log",
+        "scheduling",
+        "staticlabel",
+        "with_job",
+    ],
+    "pointillist.aggregates": ["aggregator", "get_aggregate_id"],
+    "pointillist.directives": ["DirectivesError"],
+    "pointillist.environment": [
+        "ComputeEnvironment",
+        "DefaultLSFEnvironment",
+        "DefaultPBSEnvironment",
+        "DefaultSlurmEnvironment",
+        "StandardEnvironment",
+        "TestEnvironment",
+        "get_environment",
+        "template_filter",
+    ],
+    "pointillist.environments": ["drexel", "incite", "purdue", "umich", "umn", "xsede"],
+    "pointillist.errors": [
+        "ConfigKeyError",
+        "DirectivesError",
+        "FlowProjectDefinitionError",
+        "NoSchedulerError",
+        "SubmitError",
+        "UserConditionError",
+        "UserOperationError",
+    ],
+    "pointillist.hooks": ["TrackOperations"],
+    "pointillist.labels": ["classlabel", "label", "staticlabel"],
+    "pointillist.project": ["FlowProject", "IgnoreConditions"],
+    "pointillist.scheduling": ["base", "lsf", "pbs", "slurm"],
+}
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_names_of_signac_flow_are_there(module: str) -> None:
+    found = importlib.import_module(module)
+    missing = [name for name in NAMES[module] if not hasattr(found, name)]
+    assert not [name for name in missing if importlib.util.find_spec(f"{module}.{name}") is None]
+
+
+def test_a_star_import_gives_every_public_name() -> None:
+    names: dict[str, object] = {}
+    exec("from pointillist import *", names)
+    assert set(pointillist.__all__) <= set(names)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = pointillist.nonsense
+
+
+def test_members_of_a_project_are_there() -> None:
+    members = (
+        "operation pre post label make_group operations groups operation_hooks project_hooks labels run print_status "
+        "get_job_status completed_operations detect_operation_graph main get_project init_project"
+    )
+    assert not [name for name in members.split() if not hasattr(pointillist.FlowProject, name)]
+
+
+@pytest.mark.parametrize(
+    ("error", "parent"),
+    [
+        (errors.ConfigKeyError, KeyError),
+        (errors.DirectivesError, ValueError),
+        (errors.SubmitError, RuntimeError),
+        (errors.NoSchedulerError, AttributeError),
+        (errors.UserConditionError, RuntimeError),
+        (errors.UserOperationError, RuntimeError),
+        (errors.FlowProjectDefinitionError, ValueError),
+        (errors.OverlapError, ValueError),
+        (errors.SelectionError, LookupError),
+    ],
+)
+def test_errors_keep_their_built_in_parents(error: type[Exception], parent: type[Exception]) -> None:
+    assert issubclass(error, parent)
+    assert str(error("what happened")) == "what happened"
