@@ -8,9 +8,10 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.groups import job_operation_id
 from pointillist.errors import PointillistError, SelectionError
-from pointillist.state.plan import Plan
+from pointillist.state.plan import Plan, Task
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
@@ -37,11 +38,10 @@ def plan_of(project: FlowProject, job: Any) -> Plan:
 
 
 def completed_operations(project: FlowProject, job: Any) -> Iterator[str]:
-    """Yield the names of the operations whose post-conditions hold for a job."""
+    """Yield the names of the operations whose post-conditions hold for a job, also of those that take it with others."""
     plan = plan_of(project, job)
-    for name in project.definition.operations:
-        task = plan.find(name, job.id)
-        if task is not None and plan.is_complete(task):
+    for name, operation in project.definition.operations.items():
+        if plan.is_complete(Task(operation, Aggregate(job.id, (job.id,)))):
             yield name
 
 
