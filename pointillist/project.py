@@ -237,7 +237,8 @@ class FlowProject(DataSpace):
         """Return a fresh reader of the job folders, of all or of some."""
         from pointillist.state.workspace import Workspace
 
-        return Workspace(self.workspace, self._open_job, only=job_ids)
+        cache_folder = os.path.join(self.state_folder, "cache")
+        return Workspace(self.workspace, self._open_job, cache_folder, only=job_ids)
 
     def journal(self) -> Journal:
         """Return the record of all attempts."""

@@ -13,7 +13,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pointillist.definition.aggregates import Aggregate, aggregate_of
 from pointillist.errors import UserConditionError
@@ -46,6 +46,9 @@ class Facts(Protocol):
     def holds(self, condition: Condition, aggregate: Aggregate) -> bool:
         """Answer a condition, from memory when it was asked before."""
 
+    def holds_for_each(self, condition: Condition, aggregate: Aggregate) -> bool:
+        """Say whether a condition holds for each job of an aggregate on its own."""
+
     def operation_of(self, function: Callable[..., Any]) -> Operation:
         """Return the operation a function was declared as."""
 
@@ -73,8 +76,24 @@ class Condition(ABC):
         return self.holds(facts, aggregate_of(job.id for job in jobs))
 
 
+class Question(NamedTuple):
+    """What a condition reads of a job: the same question of the same files has the same answer.
+
+    ``kind`` is ``"file"``, for whether the file is there, or the name of a claim about the content of a JSON file.
+    """
+
+    kind: str
+    filename: str
+    keys: tuple[str, ...] = ()
+
+
 class JobCondition(Condition):
     """A claim about single jobs; it holds for an aggregate when it holds for each of its jobs."""
+
+    @property
+    def question(self) -> Question | None:
+        """What the claim reads of a job, and nothing else; None when that can't be said."""
+        return None
 
     @abstractmethod
     def holds_in(self, folder: Folder) -> bool:
@@ -83,7 +102,7 @@ class JobCondition(Condition):
     def holds(self, facts: Facts, aggregate: Aggregate) -> bool:
         if len(aggregate.job_ids) == 1:
             return self.holds_in(facts.folder(aggregate.id))
-        return all(facts.holds(self, Aggregate(i, (i,))) for i in aggregate.job_ids)
+        return facts.holds_for_each(self, aggregate)
 
     def explain(self, facts: Facts, aggregate: Aggregate) -> str:
         unmet = [i for i in aggregate.job_ids if not facts.holds(self, Aggregate(i, (i,)))]
@@ -96,6 +115,10 @@ class IsFile(JobCondition):
     """The job folder holds the file."""
 
     filename: str
+
+    @property
+    def question(self) -> Question | None:
+        return Question("file", self.filename)
 
     def holds_in(self, folder: Folder) -> bool:
         return folder.isfile(self.filename)
@@ -110,6 +133,10 @@ class IsTrue(JobCondition):
 
     key: str
 
+    @property
+    def question(self) -> Question | None:
+        return Question("true", DOCUMENT, (self.key,)) if isinstance(self.key, str) else None
+
     def holds_in(self, folder: Folder) -> bool:
         return bool((folder.json(DOCUMENT) or {}).get(self.key, False))
 
@@ -122,6 +149,10 @@ class IsFalse(JobCondition):
     """The job document's key has a false value or is absent."""
 
     key: str
+
+    @property
+    def question(self) -> Question | None:
+        return Question("false", DOCUMENT, (self.key,)) if isinstance(self.key, str) else None
 
     def holds_in(self, folder: Folder) -> bool:
         return not (folder.json(DOCUMENT) or {}).get(self.key, False)
@@ -136,6 +167,10 @@ class HasKeys(JobCondition):
 
     filename: str
     keys: tuple[str, ...]
+
+    @property
+    def question(self) -> Question | None:
+        return Question("keys", self.filename, self.keys) if all(isinstance(k, str) for k in self.keys) else None
 
     def holds_in(self, folder: Folder) -> bool:
         content = folder.json(self.filename)
@@ -190,12 +225,21 @@ class Copied(Condition):
             operation = facts.operation_of(function)
             each = operation.aggregator.is_single and len(aggregate.job_ids) > 1
             asked = [Aggregate(i, (i,)) for i in aggregate.job_ids] if each else [aggregate]
-            conditions = operation.post if self.kind == "post" else operation.pre
-            found += [(operation, condition, part) for condition in conditions for part in asked]
+            found += [(operation, condition, part) for condition in self.conditions(operation) for part in asked]
         return found
 
+    def conditions(self, operation: Operation) -> tuple[Condition, ...]:
+        """Return the conditions of one of the operations that must hold."""
+        return operation.post if self.kind == "post" else operation.pre
+
     def holds(self, facts: Facts, aggregate: Aggregate) -> bool:
-        return all(facts.holds(condition, part) for _, condition, part in self.parts(facts, aggregate))
+        several = len(aggregate.job_ids) > 1
+        for function in self.functions:
+            operation = facts.operation_of(function)
+            ask = facts.holds_for_each if several and operation.aggregator.is_single else facts.holds
+            if not all(ask(condition, aggregate) for condition in self.conditions(operation)):
+                return False
+        return True
 
     def explain(self, facts: Facts, aggregate: Aggregate) -> str:
         unmet = [p for p in self.parts(facts, aggregate) if not facts.holds(p[1], p[2])]
@@ -321,6 +365,9 @@ class _LiveFacts:
 
     def holds(self, condition: Condition, aggregate: Aggregate) -> bool:
         return condition.holds(self, aggregate)
+
+    def holds_for_each(self, condition: Condition, aggregate: Aggregate) -> bool:
+        return all(self.holds(condition, Aggregate(i, (i,))) for i in aggregate.job_ids)
 
     def operation_of(self, function: Callable[..., Any]) -> Operation:
         raise TypeError("A condition on other operations can only be asked by a project.")

@@ -95,6 +95,11 @@ class Journal:
         self._read()
         return self._last.get((operation, aggregate_id))
 
+    def failed(self) -> list[tuple[str, str]]:
+        """Return the operation and aggregate id of each task whose last attempt failed."""
+        self._read()
+        return [key for key, attempt in self._last.items() if attempt.outcome is Outcome.FAILED]
+
     def forget(self) -> None:
         """Read the files anew at the next question."""
         self._attempts = None

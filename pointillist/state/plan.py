@@ -7,19 +7,22 @@ that ended may have changed.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.conditions import Condition
 from pointillist.definition.operations import Operation
 from pointillist.definition.registry import Definition
 from pointillist.errors import BrokenJobError, PointillistError, UserConditionError
+from pointillist.state.facts import OPPOSITE, Facts, both, combined, places_of
 from pointillist.state.journal import Attempt, Journal, Outcome
 from pointillist.state.sessions import Sessions
-from pointillist.state.workspace import JobFolder, Workspace
+from pointillist.state.survey import NO, UNKNOWN, YES
+from pointillist.state.workspace import Workspace
 
 
 class State(StrEnum):
@@ -35,6 +38,25 @@ class State(StrEnum):
     """A condition can't be answered: a file of the job is damaged, or a function of the user raised."""
 
 
+_STATES = list(State)
+_CODES = {state: code for code, state in enumerate(_STATES)}
+_OPEN, _NO_TASK = 254, 255
+"""Codes in a column of states: not worked out; there is no such task."""
+
+_STATE_OF = bytes(
+    {
+        (NO, NO): _CODES[State.WAITING],
+        (NO, YES): _CODES[State.ELIGIBLE],
+        (YES, NO): _CODES[State.COMPLETED],
+        (YES, YES): _CODES[State.COMPLETED],
+        (YES, UNKNOWN): _CODES[State.COMPLETED],
+    }.get((complete, ready), _OPEN)
+    for complete in (NO, YES, UNKNOWN)
+    for ready in (NO, YES, UNKNOWN)
+).ljust(256, b"\0")
+"""By 3 * complete + ready."""
+
+
 class Task(NamedTuple):
     """The unit that is completed, eligible, waiting, running, queued or failed."""
 
@@ -48,45 +70,6 @@ class Task(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.operation.name} ({self.aggregate.id})"
-
-
-class Facts:
-    """Answers conditions from one workspace snapshot and remembers every answer."""
-
-    def __init__(self, definition: Definition, workspace: Workspace) -> None:
-        self._definition = definition
-        self._workspace = workspace
-        self._answers: dict[Condition, dict[str, bool]] = defaultdict(dict)
-
-    def folder(self, job_id: str) -> JobFolder:
-        """Return the reader of one job's folder."""
-        return self._workspace.folder(job_id)
-
-    def job(self, job_id: str) -> Any:
-        """Return the signac job."""
-        return self._workspace.job(job_id)
-
-    def holds(self, condition: Condition, aggregate: Aggregate) -> bool:
-        """Answer a condition, from memory when it was asked before."""
-        answers = self._answers[condition]
-        if aggregate.id not in answers:
-            answers[aggregate.id] = condition.holds(self, aggregate)
-        return answers[aggregate.id]
-
-    def operation_of(self, function: Callable[..., Any]) -> Operation:
-        """Return the operation a function was declared as."""
-        return self._definition.operation_of(function)
-
-    def forget(self, aggregate_ids: Iterable[str]) -> None:
-        """Forget the answers for some aggregates."""
-        ids = list(aggregate_ids)
-        for answers in self._answers.values():
-            for aggregate_id in ids:
-                answers.pop(aggregate_id, None)
-
-    def forget_all(self) -> None:
-        """Forget every answer."""
-        self._answers.clear()
 
 
 class Plan:
@@ -118,46 +101,113 @@ class Plan:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read everything anew and plan again."""
+        """Forget everything; it is read anew as far as it is asked for."""
         self.workspace.refresh()
         self.journal.forget()
         self.facts.forget_all()
         self.errors.clear()
         self._running = self._sessions.live_claims()
-        self._tasks: dict[tuple[str, str], Task] = {}
+        self._is_surveyed = False
         self._states: dict[tuple[str, str], State] = {}
-        self._with_job: dict[str, list[Task]] = defaultdict(list)
-        for operation in self.definition.operations.values():
-            for aggregate in self._aggregates(operation):
-                task = Task(operation, aggregate)
-                self._tasks[task.key] = task
-                for job_id in aggregate.job_ids:
-                    self._with_job[job_id].append(task)
+        self._columns: dict[str, bytearray] = {}
+        self._groups: dict[str, dict[str, Task]] = {}
+        self._with_job: dict[str, dict[str, list[Task]]] = {}
 
     def tasks(self) -> Iterator[Task]:
         """Iterate over all tasks, operation by operation in the order of their definition."""
-        return iter(self._tasks.values())
+        for operation in self.definition.operations.values():
+            yield from self.tasks_of(operation)
+
+    def tasks_of(self, operation: Operation) -> Iterable[Task]:
+        """Iterate over the tasks of one operation."""
+        self._survey()
+        if operation.aggregator.is_single:
+            return (Task(operation, Aggregate(i, (i,))) for i in self.workspace.job_ids)
+        return self._tasks_by_id(operation).values()
+
+    def tasks_in(self, states: Collection[State], operations: Iterable[Operation] | None = None) -> Iterator[Task]:
+        """Iterate over the tasks that are in one of some states, without a look at each of the others."""
+        for operation in self.definition.operations.values() if operations is None else operations:
+            if not operation.aggregator.is_single:
+                yield from (task for task in self.tasks_of(operation) if self.state(task) in states)
+                continue
+            column = self._column(operation)
+            ids = self.workspace.survey().ids
+            is_wanted = bytes(code < len(_STATES) and _STATES[code] in states for code in range(256))
+            for place in itertools.compress(range(len(ids)), bytes(column).translate(is_wanted)):
+                task = Task(operation, Aggregate(ids[place], (ids[place],)))
+                # Whoever works through them changes states on the way.
+                if self.state(task) in states:
+                    yield task
 
     def find(self, operation: str, aggregate_id: str) -> Task | None:
         """Return a task by the operation's name and the aggregate's id."""
-        return self._tasks.get((operation, aggregate_id))
+        declared = self.definition.operations.get(operation)
+        if declared is None:
+            return None
+        if not declared.aggregator.is_single:
+            return self._tasks_by_id(declared).get(aggregate_id)
+        if aggregate_id in self.workspace.broken if self._is_surveyed else not self.workspace.has_job(aggregate_id):
+            return None
+        if self._is_surveyed and aggregate_id not in self.facts.places:
+            return None
+        return Task(declared, Aggregate(aggregate_id, (aggregate_id,)))
 
     def state(self, task: Task) -> State:
         """Return the state of a task, worked out at the first question."""
+        operation, aggregate = task
+        if self._is_surveyed and operation.aggregator.is_single:
+            column = self._columns.get(operation.name)
+            place = self.facts.places.get(aggregate.id)
+            if column is not None and place is not None:
+                if column[place] == _OPEN:
+                    column[place] = _CODES[self._work_out(task)]
+                return _STATES[column[place]]
         state = self._states.get(task.key)
         if state is None:
             state = self._states[task.key] = self._work_out(task)
         return state
 
+    def count_states(self, operation: Operation) -> dict[State, int]:
+        """Count the tasks of an operation by their states."""
+        if operation.aggregator.is_single:
+            column = self._column(operation)
+            return {state: column.count(code) for state, code in _CODES.items()}
+        states = Counter(self.state(task) for task in self.tasks_of(operation))
+        return {state: states[state] for state in State}
+
+    def count_labels(self) -> dict[str, int] | None:
+        """Count the jobs that wear each label; None when that takes a look at each job."""
+        counts = {}
+        self._survey()
+        jobs = self._jobs_column()
+        for label in self.definition.labels.values():
+            if not isinstance(label.function, Condition):
+                return None
+            worn = self.facts.column(label.function, jobs)
+            if UNKNOWN in worn:
+                return None
+            counts[label.name] = worn.count(YES) - sum(worn[place] for place in self._broken_places())
+        return counts
+
     def update(self, task: Task) -> list[Task]:
-        """Ask anew what the end of a task may have changed; return the other tasks it may concern."""
-        self.workspace.forget(task.aggregate.job_ids)
-        concerned = list({t.key: t for i in task.aggregate.job_ids for t in self._with_job[i]}.values())
-        self.facts.forget([*task.aggregate.job_ids, *{t.aggregate.id for t in concerned}])
-        for other in concerned:
-            self._states.pop(other.key, None)
+        """Ask anew what the end of a task may have changed; return the tasks it may concern, this one included."""
+        job_ids = task.aggregate.job_ids
+        self.workspace.forget(job_ids)
+        concerned = {task.key: task}
+        for job_id in job_ids:
+            several = [t for by_job in self._with_job.values() for t in by_job.get(job_id, ())]
+            self.facts.forget_job(job_id, [*(t.aggregate.id for t in several), task.aggregate.id])
+            single = Aggregate(job_id, (job_id,))
+            for operation in self.definition.operations.values():
+                if operation.aggregator.is_single:
+                    other = Task(operation, single)
+                    concerned[other.key] = other
+            concerned |= {t.key: t for t in several}
+        for other in concerned.values():
+            self._forget_state(other)
             self.errors.pop(other.key, None)
-        return concerned
+        return list(concerned.values())
 
     def note_running(self, task: Task, session: str | None) -> None:
         """Take note that a session has begun to work on a task, or has ended (None)."""
@@ -165,7 +215,18 @@ class Plan:
             self._running.pop(task.key, None)
         else:
             self._running[task.key] = session
-        self._states.pop(task.key, None)
+        self._forget_state(task)
+
+    def can_start(self, task: Task, *, retry_failed: bool) -> bool:
+        """Say whether a task is eligible, or failed and to be tried again; asks what decides that and no more."""
+        if task.operation.aggregator.is_single:
+            return self.state(task) in ((State.ELIGIBLE, State.FAILED) if retry_failed else (State.ELIGIBLE,))
+        try:
+            if task.key in self._running or not self.is_ready(task):
+                return False
+        except (BrokenJobError, UserConditionError):
+            return False
+        return self.state(task) in ((State.ELIGIBLE, State.FAILED) if retry_failed else (State.ELIGIBLE,))
 
     def is_complete(self, task: Task) -> bool:
         """Say whether a task has post-conditions and all of them hold."""
@@ -186,6 +247,66 @@ class Plan:
     def fingerprint(self, task: Task) -> str:
         """Return a hash of what a failed task depends on: the files of its jobs and the user's code."""
         return f"{self.workspace.fingerprint(task.aggregate.job_ids)}-{self._code_version()}"
+
+    def _survey(self) -> None:
+        """Read the whole workspace."""
+        if not self._is_surveyed:
+            self.workspace.survey()
+            self.facts.begin()
+            self._is_surveyed = True
+
+    def _tasks_by_id(self, operation: Operation) -> dict[str, Task]:
+        """Return the tasks of an operation on several jobs."""
+        tasks = self._groups.get(operation.name)
+        if tasks is None:
+            self._survey()
+            tasks = {aggregate.id: Task(operation, aggregate) for aggregate in self._aggregates(operation)}
+            self._groups[operation.name] = tasks
+            with_job: dict[str, list[Task]] = defaultdict(list)
+            for task in tasks.values():
+                for job_id in task.aggregate.job_ids:
+                    with_job[job_id].append(task)
+            self._with_job[operation.name] = dict(with_job)
+        return tasks
+
+    def _forget_state(self, task: Task) -> None:
+        self._states.pop(task.key, None)
+        column = self._columns.get(task.operation.name)
+        place = self.facts.places.get(task.aggregate.id)
+        if column is not None and place is not None and column[place] != _NO_TASK:
+            column[place] = _OPEN
+
+    def _broken_places(self) -> list[int]:
+        return [self.facts.places[job_id] for job_id in self.workspace.broken]
+
+    def _jobs_column(self) -> bytes:
+        """Return a column with YES for each job that can be read."""
+        jobs = bytearray([YES]) * len(self.workspace.survey().ids)
+        for place in self._broken_places():
+            jobs[place] = NO
+        return bytes(jobs)
+
+    def _column(self, operation: Operation) -> bytearray:
+        """Return the states of all tasks of an operation on single jobs, worked out in one sweep."""
+        column = self._columns.get(operation.name)
+        if column is None:
+            self._survey()
+            jobs = self._jobs_column()
+            complete = self.facts.all_hold(operation.post, jobs) if operation.post else bytes(len(jobs))
+            # Only where it is known not to be complete does it matter whether it is ready.
+            ready = self.facts.all_hold(operation.pre, both(jobs, complete.translate(OPPOSITE)))
+            column = bytearray(combined(complete, ready).translate(_STATE_OF))
+            for place in self._broken_places():
+                column[place] = _NO_TASK
+            for key in [*self._running, *self.journal.failed()]:
+                place_or_none = self.facts.places.get(key[1])
+                if key[0] == operation.name and place_or_none is not None and column[place_or_none] != _NO_TASK:
+                    column[place_or_none] = _OPEN
+            self._columns[operation.name] = column
+            ids = self.workspace.survey().ids
+            for place in places_of(_OPEN, bytes(column)):
+                self.state(Task(operation, Aggregate(ids[place], (ids[place],))))
+        return column
 
     def _aggregates(self, operation: Operation) -> list[Aggregate]:
         try:

@@ -6,16 +6,35 @@ operations; opens signac jobs only for those who ask for one.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from pointillist.definition.conditions import JobCondition
 from pointillist.errors import BrokenJobError, PointillistError
+from pointillist.state import cache
+from pointillist.state.slices import in_slices
+from pointillist.state.survey import STATEPOINT, VALID, YES, Survey, is_file, make_survey, statepoint_id
 
-STATEPOINT = "signac_statepoint.json"
+REMEMBER_FROM = 500
+"""Reading fewer jobs anew is faster than anybody notices; nothing is remembered between commands."""
+
+TICK_NS = 2_500_000_000
+"""No file system's clock ticks more slowly (FAT: 2 s)."""
+
+FOREIGN_TICK_NS = 60_000_000_000
+"""The same where the clock can't be asked of the workspace's own file system, only of the project's."""
+
+ONE_BY_ONE = 32
+"""So many state points are read one by one; who wants more gets all."""
+
+_JOB_IDS = re.compile(r"(?:[0-9a-f]{32})*")
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -68,7 +87,7 @@ class JobFolder:
     def _list(self) -> frozenset[str]:
         try:
             with os.scandir(self.path) as entries:
-                return frozenset(entry.name for entry in entries if _is_file(entry))
+                return frozenset(entry.name for entry in entries if is_file(entry))
         except OSError as error:
             raise self._broken(f"the folder can't be read ({error.strerror})") from error
 
@@ -93,13 +112,6 @@ class JobFolder:
         return BrokenJobError(self.id, f"Job {self.id}: {what}.", hint=f"Mend or remove {self.path}.")
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
-
-
 class Workspace:
     """The job folders of a project as they are at one moment.
 
@@ -109,50 +121,81 @@ class Workspace:
         The workspace folder.
     open_job
         Opens a signac job from its state point and id; called only when a user's function wants a job.
+    cache_folder
+        Where to remember between commands what was read; None for nowhere.
     only
         Look at these jobs only, as if there were no others.
+    remember_from
+        How many jobs are worth remembering.
     """
 
     def __init__(
         self,
         path: str,
         open_job: Callable[[dict[str, Any], str], Any],
+        cache_folder: str | None = None,
         *,
         only: Collection[str] | None = None,
+        remember_from: int = REMEMBER_FROM,
     ) -> None:
         self.path = path
         self._only = only
         self._open_job = open_job
+        self._cache_folder = cache_folder if only is None and not os.environ.get(cache.OFF_VARIABLE) else None
+        self._remember_from = remember_from
+        self._conditions: list[JobCondition] = []
+        self._survey: Survey | None = None
         self._folders: dict[str, JobFolder] = {}
         self._statepoints: dict[str, dict[str, Any]] = {}
+        self._has_all_statepoints = False
         self._jobs: dict[str, Any] = {}
         self._broken: dict[str, BrokenJobError] = {}
-        self._job_ids: list[str] | None = None
+        self._job_ids: list[str] = []
+        self._is_read = False
 
     @property
     def job_ids(self) -> list[str]:
         """The ids of all jobs that can be read, sorted."""
-        if self._job_ids is None:
-            names = sorted(name for name in self._names() if _JOB_ID.fullmatch(name))
-            self._job_ids = [i for i in names if self._has_statepoint(i)]
+        self.survey()
         return self._job_ids
 
     @property
     def broken(self) -> dict[str, BrokenJobError]:
         """The job folders that can't be read, and why."""
-        self.job_ids  # noqa: B018 - reading the jobs finds the broken ones
+        self.survey()
         return self._broken
+
+    def declare(self, conditions: Iterable[JobCondition]) -> None:
+        """Say what will be asked of all jobs, so that it is read along with the rest."""
+        self._conditions = list(conditions)
 
     def refresh(self) -> None:
         """Forget which jobs there are and what was read of their folders; state points never change."""
         self._folders.clear()
         self._broken.clear()
-        self._job_ids = None
+        self._is_read = False
+        self._has_all_statepoints = False
 
     def forget(self, job_ids: Iterable[str]) -> None:
         """Forget what was read of some folders, because their tasks may have changed them."""
         for job_id in job_ids:
             self._folders.pop(job_id, None)
+
+    def survey(self) -> Survey:
+        """Return the answers to all that was declared, read at the first question."""
+        if not self._is_read or self._survey is None:
+            with _few_collections():
+                self._survey = self._read_all(self._survey)
+                self._is_read = True
+        return self._survey
+
+    def has_folder(self, job_id: str) -> bool:
+        """Say whether there is a job folder of this name, readable or not; looks at nothing else."""
+        return bool(_JOB_ID.fullmatch(job_id)) and os.path.lexists(os.path.join(self.path, job_id))
+
+    def has_job(self, job_id: str) -> bool:
+        """Say whether there is a job of this id that can be read; looks at nothing else."""
+        return self.has_folder(job_id) and self._has_statepoint(job_id)
 
     def folder(self, job_id: str) -> JobFolder:
         """Return the reader of one job's folder."""
@@ -164,12 +207,10 @@ class Workspace:
     def statepoint(self, job_id: str) -> dict[str, Any]:
         """Return the state point of a job as plain data; do not change it."""
         if job_id not in self._statepoints:
-            statepoint = self.folder(job_id).json(STATEPOINT)
-            if statepoint is None:
-                raise self.folder(job_id)._broken(f"it has no {STATEPOINT}")
-            if _statepoint_id(statepoint) != job_id:
-                raise self.folder(job_id)._broken(f"{STATEPOINT} does not belong to this folder (its id differs)")
-            self._statepoints[job_id] = statepoint
+            if len(self._statepoints) >= ONE_BY_ONE and self._is_read and not self._has_all_statepoints:
+                self._read_statepoints()
+                return self.statepoint(job_id)
+            self._statepoints[job_id] = self._read_statepoint(job_id)
         return self._statepoints[job_id]
 
     def job(self, job_id: str) -> Any:
@@ -185,11 +226,84 @@ class Workspace:
             usedforsecurity=False,
         ).hexdigest()
 
+    def _read_all(self, last: Survey | None) -> Survey:
+        names = self._names()
+        remember = self._cache_folder is not None and len(names) >= self._remember_from
+        path = self._cache_path("facts") if remember else ""
+        clock_ns = self._clock_ns() if remember else None
+        known = last.data() if last else cache.load(path) if remember else None
+        survey = make_survey(self.path, names, self._conditions, known=known, clock_ns=clock_ns)
+        if clock_ns is not None and survey.changed > len(names) // 100:
+            cache.save(path, survey.data())
+        valid = survey.column(VALID) or b""
+        if valid.count(YES) == len(names):
+            self._job_ids = names
+        else:
+            self._job_ids = [
+                i for i, answer in zip(names, valid, strict=True) if answer == YES or self._has_statepoint(i)
+            ]
+        return survey
+
+    def _read_statepoint(self, job_id: str) -> dict[str, Any]:
+        folder = self.folder(job_id)
+        statepoint = folder.json(STATEPOINT)
+        if statepoint is None:
+            raise folder._broken(f"it has no {STATEPOINT}")
+        if statepoint_id(statepoint) != job_id:
+            raise folder._broken(f"{STATEPOINT} does not belong to this folder (its id differs)")
+        assert isinstance(statepoint, dict)
+        return statepoint
+
+    def _read_statepoints(self) -> None:
+        """Get the state points of all jobs; one that was read once is remembered, because its id is its hash."""
+        self._has_all_statepoints = True
+        remember = self._cache_folder is not None and len(self._job_ids) >= self._remember_from
+        path = self._cache_path("statepoints") if remember else ""
+        with _few_collections():
+            if remember and (known := cache.load(path)):
+                ids, statepoints = known
+                self._statepoints = dict(
+                    zip(map("".join, zip(*[iter(ids)] * 32, strict=True)), statepoints, strict=True)
+                )
+            missing = [i for i in self._job_ids if i not in self._statepoints]
+
+            def read(begin: int, end: int) -> list[dict[str, Any] | None]:
+                found: list[dict[str, Any] | None] = []
+                for job_id in missing[begin:end]:
+                    try:
+                        found.append(self._read_statepoint(job_id))
+                    except BrokenJobError:
+                        found.append(None)
+                    self._folders.pop(job_id, None)
+                return found
+
+            parts = in_slices(len(missing), read)
+            for job_id, statepoint in zip(missing, (s for part in parts for s in part), strict=True):
+                if statepoint is not None:
+                    self._statepoints[job_id] = statepoint
+            if remember and len(missing) > len(self._job_ids) // 100:
+                os.makedirs(str(self._cache_folder), exist_ok=True)
+                kept = [i for i in self._job_ids if i in self._statepoints]
+                cache.save(path, ("".join(kept), [self._statepoints[i] for i in kept]))
+
+    def _cache_path(self, name: str) -> str:
+        return os.path.join(str(self._cache_folder), name)
+
+    def _clock_ns(self) -> int | None:
+        """Return a moment that any later change of the workspace will show to be later than."""
+        assert self._cache_folder is not None
+        present = cache.present_ns(self._cache_folder)
+        if present is None:
+            return None
+        if os.stat(self._cache_folder).st_dev == os.stat(self.path).st_dev:
+            return present - TICK_NS
+        return min(present, time.time_ns()) - FOREIGN_TICK_NS
+
     def _names(self) -> list[str]:
-        if self._only is not None:
-            return list(self._only)
+        """Return the names of all job folders, sorted."""
         try:
-            return os.listdir(self.path)
+            found = os.listdir(self.path) if self._only is None else self._only
+            names = sorted(name for name in found if len(name) == 32)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -197,16 +311,25 @@ class Workspace:
                 f"The workspace {self.path} can't be read: {error.strerror}.",
                 hint="It must be a readable folder.",
             ) from error
+        return names if _JOB_IDS.fullmatch("".join(names)) else [name for name in names if _JOB_ID.fullmatch(name)]
 
     def _has_statepoint(self, job_id: str) -> bool:
         try:
-            self.statepoint(job_id)
+            self._folders.pop(job_id, None)
+            self._statepoints[job_id] = self._read_statepoint(job_id)
         except BrokenJobError as error:
             self._broken[job_id] = error
             return False
         return True
 
 
-def _statepoint_id(statepoint: dict[str, Any]) -> str:
-    """Return signac's id of a state point."""
-    return hashlib.md5(json.dumps(statepoint, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Keep Python from looking for garbage among millions of new objects that are none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
