@@ -38,7 +38,7 @@ def plan_of(project: FlowProject, job: Any) -> Plan:
 
 
 def completed_operations(project: FlowProject, job: Any) -> Iterator[str]:
-    """Yield the names of the operations whose post-conditions hold for a job, also of those that take it with others."""
+    """Yield the names of the operations whose post-conditions hold for a job, taken by itself."""
     plan = plan_of(project, job)
     for name, operation in project.definition.operations.items():
         if plan.is_complete(Task(operation, Aggregate(job.id, (job.id,)))):
