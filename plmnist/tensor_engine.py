@@ -47,8 +47,8 @@ def fit(network: Network, config: Configuration, data: TrainingData, after_epoch
     buffers = _Buffers(batch_size, data.num_pixels, config.hidden_size)
     last = _Buffers(n % batch_size, data.num_pixels, config.hidden_size)
     # Blocks of (classes, images of the batch), one after the other.
-    log_probs = torch.empty(n * NUM_CLASSES)
-    d_log_probs = torch.empty(n * NUM_CLASSES)
+    log_probs, d_log_probs = torch.empty(2, n * NUM_CLASSES)
+    log_prob_blocks, d_log_prob_blocks = _blocks(log_probs, batch_size), _blocks(d_log_probs, batch_size)
     step = _make_step(network, config.learning_rate, images)
     draw = None
     for epoch in range(1, config.num_epochs + 1):
@@ -57,15 +57,15 @@ def fit(network: Network, config: Configuration, data: TrainingData, after_epoch
         _derive_log_probs(targets, batch_size, out=d_log_probs)
         batches = [
             torch.split(draw.order, batch_size),
-            _blocks(log_probs, batch_size),
-            _blocks(d_log_probs, batch_size),
+            log_prob_blocks,
+            d_log_prob_blocks,
             *(torch.split(mask, batch_size) for mask in draw.masks),
         ]
         # Saves some bookkeeping in each operation; not for what others will use, which autograd has to accept.
         with torch.inference_mode():
             for rows, *rest in zip(*batches, strict=True):
                 step(buffers if len(rows) == batch_size else last, rows, *rest)
-        train = measure(torch.cat(_blocks(log_probs, batch_size), 1), targets)
+        train = measure(torch.cat(log_prob_blocks, 1), targets)
         after_epoch(EpochRow(epoch, train, _evaluate(network, val_images, val_labels)))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,7 @@ __all__ = [
     "Trained",
     "TrainingData",
     "check_engine",
+    "draw_epoch",
     "prepare_data",
     "train",
     "train_lengths",
@@ -323,7 +324,7 @@ def train_lengths(
                 rows = tuple(history)
                 on_trained(Trained(by_length[row.epoch], copy, rows, val=row.val, test=test))
 
-        engine_function(network, replace(longest), data, after_epoch)
+        engine_function(network, longest, data, after_epoch)
 
 
 def check_engine(name: str) -> str:
