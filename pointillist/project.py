@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pointillist.state.journal import Journal
     from pointillist.state.plan import Plan
     from pointillist.state.sessions import Sessions
+    from pointillist.state.submissions import Submission
     from pointillist.state.workspace import Workspace
 
 STATE_FOLDER = ".pointillist"
@@ -223,6 +224,7 @@ class FlowProject(DataSpace):
         job_ids
             Read only these jobs, as if there were no others.
         """
+        from pointillist.execution.following import follow
         from pointillist.state.plan import Plan
 
         return Plan(
@@ -231,6 +233,7 @@ class FlowProject(DataSpace):
             self.journal(),
             self.sessions(),
             lambda: self._code_version,
+            follow(self),
         )
 
     def read_workspace(self, job_ids: Collection[str] | None = None) -> Workspace:
@@ -450,6 +453,62 @@ class FlowProject(DataSpace):
             order=order,
             ignore_conditions=ignore_conditions,
             retry_failed=retry_failed,
+        )
+
+    def submit(
+        self,
+        bundle_size: int = 1,
+        jobs: Iterable[Any] | None = None,
+        names: Iterable[str] | None = None,
+        num: int | None = None,
+        parallel: bool | int = False,
+        force: bool = False,
+        ignore_conditions: IgnoreConditions = IgnoreConditions.NONE,
+        ignore_conditions_on_execution: IgnoreConditions = IgnoreConditions.NONE,
+        **options: Any,
+    ) -> list[Submission]:
+        """Hand what is eligible to the scheduler of this cluster.
+
+        Parameters
+        ----------
+        bundle_size
+            How many tasks one cluster job takes; 0 for all together.
+        jobs
+            Signac jobs, or tuples of them; by default all.
+        names
+            Regular expressions of names of operations and groups; by default all operations.
+        num
+            How many tasks at most.
+        parallel
+            Whether the tasks of a bundle run at the same time; a number says how many at most.
+        force
+            Skip the checks of partition and template.
+        ignore_conditions, ignore_conditions_on_execution
+            Which conditions not to ask, now and in the cluster job.
+        options
+            ``pretend``, ``hold``, ``after``, ``job_output``, ``partition``, ``flags``, ``template``, ``everything``
+            (what becomes eligible later, too), ``retry_failed``, ``arrays``, ``at_once``; others are for the templates.
+
+        Returns
+        -------
+        list
+            What was submitted, with the scheduler's ids.
+
+        Raises
+        ------
+        SubmitError
+            When the scheduler refuses, or gives no answer.
+        """
+        from pointillist.execution.submission import submit_project, wishes_of
+
+        wishes = wishes_of(bundle_size, num, parallel, force, ignore_conditions_on_execution, options)
+        return submit_project(
+            self,
+            jobs=jobs,
+            names=names,
+            ignore_conditions=ignore_conditions,
+            wishes=wishes,
+            pretend=bool(options.get("pretend", False)),
         )
 
     main = _Main()

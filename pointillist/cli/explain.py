@@ -6,6 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
+from pointillist.cli import on_cluster
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.definition.conditions import Condition
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK, BrokenJobError, UserConditionError
@@ -59,6 +60,8 @@ def lines(plan: Plan, task: Task) -> list[str]:
         how = attempt.outcome or ("running" if state is State.RUNNING else "interrupted")
         detail = f": {attempt.message}" if attempt.message else ""
         text.append(f"  last attempt {when} on {attempt.host}, {how}{detail}; log {attempt.log or 'at the terminal'}")
+    if said := on_cluster.remark(plan, task):
+        text.append(f"  {said}")
     text.append(f"  {_REASONS[state]}")
     return text
 

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from pointillist.cli import on_cluster
 from pointillist.cli.run import last_lines
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK
@@ -44,6 +45,7 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     attempts = [a for a in plan.journal.attempts() if (a.operation, a.aggregate_id) in wanted and a.log]
     if not arguments.all:
         attempts = list({(a.operation, a.aggregate_id): a for a in attempts}.values())
+    attempts += on_cluster.logs(plan, sorted(wanted))
     if not attempts:
         print("The selected tasks were never attempted.", file=sys.stderr)
         return EXIT_NOTHING_SELECTED
@@ -63,7 +65,7 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
 
 
 def _copy(path: str, lines: int | None) -> None:
-    """Copy a log to standard output."""
+    """Copy a log to standard output. A task that printed nothing leaves none."""
     if lines is not None:
         for line in last_lines(path, lines):
             print(line)
@@ -73,6 +75,8 @@ def _copy(path: str, lines: int | None) -> None:
         with open(path, "rb") as file:
             while chunk := file.read(1 << 20):
                 sys.stdout.buffer.write(chunk)
+    except FileNotFoundError:
+        print("(nothing)", file=sys.stderr)
     except OSError as error:
         print(f"The log can't be read: {error.strerror}.", file=sys.stderr)
     sys.stdout.buffer.flush()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "status": "show what is done, what can run and what failed",
     "run": "run what is eligible on this machine, until nothing is",
+    "submit": "hand what is eligible to the scheduler of this cluster",
+    "cancel": "take tasks back from the scheduler",
     "next": "print the ids of jobs for which an operation could run now",
     "explain": "say for each condition of a task whether it holds, and why the task is not running",
     "logs": "show what tasks printed",
@@ -43,7 +45,7 @@ def main(project: FlowProject, parser: argparse.ArgumentParser | None = None, ar
     plain = [word for word in words if not word.startswith("-")]
     chosen = next((word for word in plain if word in COMMANDS), plain[0] if plain else None)
     parser = parser or argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter)
-    _describe(parser, chosen)
+    _describe(parser, chosen, project)
     if chosen is not None and chosen not in COMMANDS and not parser._get_positional_actions()[:-1]:
         hint = near_matches(chosen, COMMANDS)
         print(f"There is no command {chosen!r}.{' ' + hint if hint else ''}", file=sys.stderr)
@@ -77,7 +79,7 @@ def report(error: PointillistError) -> int:
     return error.exit_code
 
 
-def _describe(parser: argparse.ArgumentParser, chosen: str | None) -> None:
+def _describe(parser: argparse.ArgumentParser, chosen: str | None, project: FlowProject) -> None:
     """Add the commands to a parser, in full only for the chosen one."""
     parser.add_argument("--debug", action="store_true", help="show full tracebacks")
     parser.add_argument("-v", "--verbose", action="count", default=0, help=argparse.SUPPRESS)
@@ -93,6 +95,8 @@ def _describe(parser: argparse.ArgumentParser, chosen: str | None) -> None:
         )
         if module:
             module.add_arguments(command)
+            if hasattr(module, "add_project_arguments"):
+                module.add_project_arguments(project, command)
             command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show full tracebacks")
 
 

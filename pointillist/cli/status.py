@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from pointillist.cli import on_cluster
 from pointillist.cli.parameters import varying_keys
 from pointillist.cli.selectors import add_selectors, selected_jobs
 from pointillist.cli.tables import FORMATS, Table, has_colour, render
@@ -202,7 +203,10 @@ def document(project: FlowProject, status: Status) -> dict[str, Any]:
         ],
         "labels": dict(Counter(text for worn in status.labels.values() for text in worn)),
         "tasks": [_task_document(status, task) for task in status.tasks],
-        "errors": [{"message": str(error), "hint": error.hint} for error in status.errors()],
+        "errors": [
+            {"message": str(error), "hint": error.hint}
+            for error in [*status.errors(), *on_cluster.troubles(status.plan)]
+        ],
     }
 
 
@@ -215,6 +219,7 @@ def _task_document(status: Status, task: Task) -> dict[str, Any]:
         "state": status.plan.state(task).value,
         "labels": status.labels.get(task.aggregate.id, []),
         "last_attempt": attempt.as_json() if attempt else None,
+        "cluster": on_cluster.document(status.plan, task),
     }
 
 
@@ -225,6 +230,8 @@ def _advise(status: Status, err: Any) -> None:
         print(f"\n{error}" + (f"\n{error.hint}" if error.hint else ""), file=err)
     if len(errors) > 10:
         print(f"... and {len(errors) - 10} more; --json has them all.", file=err)
+    for text in on_cluster.advice(status.plan, status.tasks):
+        print(f"\n{text}", file=err)
     if any(status.plan.state(task) is State.FAILED for task in status.tasks):
         print(
             "\nFailed tasks: `python project.py logs` shows why, `python project.py run --retry-failed` tries again.",

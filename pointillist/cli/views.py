@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from pointillist.cli import on_cluster
 from pointillist.cli.parameters import shown_values
 from pointillist.cli.tables import STATE_STYLES, Cell, Styled, Table
 from pointillist.definition.groups import Group
@@ -242,4 +243,4 @@ class Details:
             return f"{failure.message}; log {failure.log}"
         if state is State.BROKEN:
             return str(self.status.plan.errors[task.key])
-        return ""
+        return on_cluster.remark(self.status.plan, task)

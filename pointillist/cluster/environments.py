@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from pointillist.cluster.clusters import CLUSTERS
-from pointillist.cluster.errors import EnvironmentNotFound, NoSchedulerError
+from pointillist.cluster.errors import EnvironmentNotFound
 from pointillist.cluster.partitions import Cluster, choose_partition
 from pointillist.cluster.schedulers import scheduler_class
 from pointillist.cluster.schedulers.base import Scheduler
 from pointillist.cluster.schedulers.requests import Request
-from pointillist.errors import near_matches
+from pointillist.errors import NoSchedulerError, near_matches
 
 VARIABLES = ("POINTILLIST_ENVIRONMENT", "SIGNAC_FLOW_ENVIRONMENT")
 """Either names the environment, whatever the machine looks like."""
@@ -205,6 +205,30 @@ class DefaultSlurmEnvironment(ComputeEnvironment):
 
     scheduler_type = "slurm"
     template = "slurm.sh"
+
+
+class LocalEnvironment(ComputeEnvironment):
+    """A queue on this very machine, to try a submission before the real one; only named, never found."""
+
+    scheduler_type = "local"
+    template = "local.sh"
+
+    @classmethod
+    def is_present(cls) -> bool:
+        """Whether it was found."""
+        return False
+
+    @classmethod
+    def get_scheduler(cls) -> Scheduler:
+        """Return a way to speak to the queue; its folder is named by ``POINTILLIST_QUEUE``."""
+        from pointillist.cluster.schedulers.local import Local
+
+        return Local(os.environ.get("POINTILLIST_QUEUE") or os.path.expanduser("~/.local/state/pointillist/queue"))
+
+    @classmethod
+    def script_scheduler(cls) -> Scheduler | None:
+        """Return the same as :meth:`get_scheduler`."""
+        return cls.get_scheduler()
 
 
 _BASES: dict[str, type[ComputeEnvironment]] = {

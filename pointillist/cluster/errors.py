@@ -4,7 +4,6 @@
 
     ClusterError (SubmitError)       something between here and the cluster went wrong; carries a hint
     ├── EnvironmentNotFound          no environment has this name
-    ├── NoSchedulerError             this environment has no scheduler
     ├── TemplateError                a script's template can't be found, read or filled in
     ├── RequestError                 this scheduler has no words for what was asked; found before asking it
     ├── NoPartitionFits              no partition of the cluster can hold the request
@@ -18,10 +17,10 @@ Owns names and messages only; decides nothing.
 
 from __future__ import annotations
 
-from pointillist.errors import EXIT_SCHEDULER, EXIT_USAGE, PointillistError
+from pointillist.errors import EXIT_USAGE, SubmitError
 
 
-class ClusterError(PointillistError, RuntimeError):
+class ClusterError(SubmitError):
     """Report what went wrong and what to do next.
 
     Parameters
@@ -32,17 +31,11 @@ class ClusterError(PointillistError, RuntimeError):
         What to do next; empty when there is nothing better than the message.
     """
 
-    exit_code = EXIT_SCHEDULER
-
 
 class EnvironmentNotFound(ClusterError, LookupError):
     """Report that no environment has the name that was given."""
 
     exit_code = EXIT_USAGE
-
-
-class NoSchedulerError(ClusterError, AttributeError):
-    """Report that an environment has no scheduler."""
 
 
 class TemplateError(ClusterError):

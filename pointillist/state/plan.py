@@ -11,7 +11,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.conditions import Condition
@@ -21,6 +21,7 @@ from pointillist.errors import BrokenJobError, PointillistError, UserConditionEr
 from pointillist.state.facts import OPPOSITE, Facts, both, combined, places_of
 from pointillist.state.journal import Attempt, Journal, Outcome
 from pointillist.state.sessions import Sessions
+from pointillist.state.submissions import OnCluster, Presence
 from pointillist.state.survey import NO, UNKNOWN, YES
 from pointillist.state.workspace import Workspace
 
@@ -56,6 +57,8 @@ _STATE_OF = bytes(
 ).ljust(256, b"\0")
 """By 3 * complete + ready."""
 
+_COMPLETED_OR_OPEN = bytes(c if c in (_CODES[State.COMPLETED], _NO_TASK) else _OPEN for c in range(256))
+
 
 class Task(NamedTuple):
     """The unit that is completed, eligible, waiting, running, queued or failed."""
@@ -72,6 +75,16 @@ class Task(NamedTuple):
         return f"{self.operation.name} ({self.aggregate.id})"
 
 
+class ClusterWatch(Protocol):
+    """Knows which tasks were handed to a scheduler, and what became of those that it no longer has."""
+
+    def of(self, plan: Plan, key: tuple[str, str]) -> OnCluster | None:
+        """Return where a task is on the cluster; None when it is not there."""
+
+    def failure(self, plan: Plan, key: tuple[str, str]) -> Attempt | None:
+        """Return how its last cluster job failed a task, when it did."""
+
+
 class Plan:
     """Every task of a project and its state.
 
@@ -81,6 +94,8 @@ class Plan:
         What was declared, and what is known of the present.
     code_version
         Returns a hash of the user's code; a failed task whose code has changed since may be tried again.
+    cluster
+        Where tasks are on the cluster; None when nothing was submitted.
     """
 
     def __init__(
@@ -90,6 +105,7 @@ class Plan:
         journal: Journal,
         sessions: Sessions,
         code_version: Callable[[], str] = str,
+        cluster: ClusterWatch | None = None,
     ) -> None:
         self.definition = definition
         self.workspace = workspace
@@ -97,6 +113,7 @@ class Plan:
         self.facts = Facts(definition, workspace)
         self._sessions = sessions
         self._code_version = code_version
+        self.cluster = cluster
         self.errors: dict[tuple[str, str], PointillistError] = {}
         self.refresh()
 
@@ -240,9 +257,16 @@ class Plan:
     def failure(self, task: Task) -> Attempt | None:
         """Return the failed attempt that still stands: nothing that it depends on has changed since."""
         attempt = self.journal.last(*task.key)
+        on_cluster = self.cluster.failure(self, task.key) if self.cluster is not None else None
+        if on_cluster is not None and (attempt is None or attempt.started < (on_cluster.ended or 0)):
+            attempt = on_cluster
         if attempt is None or attempt.outcome is not Outcome.FAILED:
             return None
         return attempt if attempt.fingerprint == self.fingerprint(task) else None
+
+    def on_cluster(self, key: tuple[str, str]) -> OnCluster | None:
+        """Return where a task is on the cluster; None when it is not there."""
+        return self.cluster.of(self, key) if self.cluster is not None else None
 
     def fingerprint(self, task: Task) -> str:
         """Return a hash of what a failed task depends on: the files of its jobs and the user's code."""
@@ -302,6 +326,9 @@ class Plan:
                 place_or_none = self.facts.places.get(key[1])
                 if key[0] == operation.name and place_or_none is not None and column[place_or_none] != _NO_TASK:
                     column[place_or_none] = _OPEN
+            if self.cluster is not None:
+                # What a scheduler has, or has failed, is asked for task by task.
+                column = bytearray(column.translate(_COMPLETED_OR_OPEN))
             self._columns[operation.name] = column
             ids = self.workspace.survey().ids
             for place in places_of(_OPEN, bytes(column)):
@@ -325,9 +352,28 @@ class Plan:
                 return State.COMPLETED
             if task.key in self._running:
                 return State.RUNNING
+            where = self.on_cluster(task.key)
+            if where is not None and not self._has_failed_since(task, where):
+                return State.RUNNING if self._is_at_work(task, where) else State.QUEUED
             if not self.is_ready(task):
                 return State.WAITING
         except (BrokenJobError, UserConditionError) as error:
             self.errors[task.key] = error
             return State.BROKEN
         return State.FAILED if self.failure(task) else State.ELIGIBLE
+
+    def _has_failed_since(self, task: Task, where: OnCluster) -> bool:
+        """Say whether a task has failed while others of its cluster job go on."""
+        attempt = self.journal.last(*task.key)
+        return (
+            attempt is not None
+            and attempt.outcome is Outcome.FAILED
+            and attempt.started >= where.submission.time
+            and self.failure(task) is not None
+        )
+
+    def _is_at_work(self, task: Task, where: OnCluster) -> bool:
+        """Say whether a cluster job that runs is at this task; of several it may not have come to this one yet."""
+        if where.presence is not Presence.RUNNING:
+            return False
+        return len(where.submission.elements[where.element]) == 1

@@ -206,6 +206,14 @@ class Scheduler(ABC):
     def output_pattern(self, stem: str, *, array: bool) -> str:
         """Return `Request.output` for a file beginning with the literal path `stem`, ending in the id."""
 
+    def queue_name(self, name: str) -> str:
+        """Return how the queue spells the name of a request; the name itself where it takes every character."""
+        return name
+
+    def read_output(self, text: str) -> State | None:
+        """Return how a job ended that the scheduler has forgotten, from what it wrote into the job's output."""
+        return None
+
     def is_rejection(self, answer: Answer) -> bool:
         """Whether a failed submission was refused for its content, rather than for the scheduler's state."""
         words = said(answer)
@@ -273,6 +281,10 @@ class Scheduler(ABC):
                 hint="Change what the operation asks for; 'submit --pretend' shows the script.",
             )
         raise self._unanswered(command, answer, may_have_acted=self.may_have_acted(answer))
+
+    def hurry(self, query_timeout_s: float) -> None:
+        """Wait for no answer to a question longer than this."""
+        self._query_timeout_s = min(self._query_timeout_s, query_timeout_s)
 
     def query(self, ids: Iterable[str] | None = None, *, user: str | None = None) -> dict[str, ClusterJob]:
         """Ask what is queued, running or recently ended.

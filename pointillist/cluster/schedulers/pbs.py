@@ -133,6 +133,9 @@ class Pbs(Scheduler):
         # PBS puts the id in only where the path is a folder, so the index is all that tells files apart.
         return f"{stem}-^array_index^.out" if array else f"{stem}.out"
 
+    def queue_name(self, name: str) -> str:
+        return self._name(name)
+
     def all_unknown(self, answer: Answer) -> bool:
         lines = [line.lower() for line in answer.stderr.splitlines() if line.strip()]
         return bool(lines) and all("unknown job id" in line or "job has finished" in line for line in lines)

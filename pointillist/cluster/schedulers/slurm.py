@@ -109,6 +109,16 @@ _REASONS: Mapping[str, str] = {
     "launch failed requeued held": "Its start failed; it was put back and is held.",
     "job requeued in held state": "It was put back and is held.",
 }
+# What slurmstepd writes into the output of a job that it ends.
+_LAST_WORDS = {
+    "DUE TO TIME LIMIT": State.TIMED_OUT,
+    "DUE TO NODE FAILURE": State.NODE_FAILED,
+    "DUE TO PREEMPTION": State.PREEMPTED,
+    "oom-kill": State.OUT_OF_MEMORY,
+    "oom_kill": State.OUT_OF_MEMORY,
+    "Exceeded job memory limit": State.OUT_OF_MEMORY,
+    "CANCELLED AT": State.CANCELLED,
+}
 _NEVER = frozenset({"DependencyNeverSatisfied", "BadConstraints"})
 _HELD = frozenset({"JobHeldUser", "JobHeldAdmin", "launch failed requeued held", "job requeued in held state"})
 
@@ -293,6 +303,13 @@ class Slurm(Scheduler):
                 hint="Choose another folder.",
             )
         return stem.replace("%", "%%") + ("-%A_%a.out" if array else "-%j.out")
+
+    def read_output(self, text: str) -> State | None:
+        found = None
+        for line in text.splitlines():
+            if "slurmstepd: error:" in line:
+                found = next((state for words, state in _LAST_WORDS.items() if words in line), found)
+        return found
 
     def all_unknown(self, answer: Answer) -> bool:
         return "invalid job id specified" in said(answer).lower()

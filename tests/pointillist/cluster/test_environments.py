@@ -21,9 +21,10 @@ from pointillist.cluster.environments import (
     make_environment,
     template_filter,
 )
-from pointillist.cluster.errors import EnvironmentNotFound, NoPartitionFits, NoSchedulerError
+from pointillist.cluster.errors import EnvironmentNotFound, NoPartitionFits
 from pointillist.cluster.partitions import Cluster, Partition
 from pointillist.cluster.schedulers.requests import Request
+from pointillist.errors import NoSchedulerError
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,123 @@
+"""What is said of tasks on the cluster: where they are, why they wait, how they ended, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pointillist.errors import PointillistError
+from pointillist.execution.following import NEXT_STEPS, Following
+from pointillist.state.journal import Attempt
+from pointillist.state.plan import State
+from pointillist.state.submissions import Ending, Presence, Submission
+
+if TYPE_CHECKING:
+    from pointillist.state.plan import Plan, Task
+
+SHOWN = 5
+
+
+def remark(plan: Plan, task: Task) -> str:
+    """Say where a task is on the cluster, or how its last cluster job ended when it did not end well."""
+    where = plan.on_cluster(task.key)
+    if where is not None:
+        certainty = "perhaps in " if where.presence is Presence.UNKNOWN else ""
+        return f"{certainty}cluster job {where.id}" + (f": {where.words}" if where.words else "")
+    ended = _ended(plan, task)
+    return "" if ended is None else _in_words(*ended)
+
+
+def advice(plan: Plan, tasks: Iterable[Task]) -> list[str]:
+    """Say what the schedulers did not tell, and what ended badly and why, each once."""
+    texts = []
+    alike: dict[tuple[str, str, str], list[tuple[Submission, int, Ending]]] = {}
+    for task in tasks:
+        state = plan.state(task)
+        if state in (State.COMPLETED, State.RUNNING, State.QUEUED, State.BROKEN):
+            continue
+        ended = _ended(plan, task)
+        if ended is not None:
+            alike.setdefault((task.operation.name, ended[2].state, ended[2].words), []).append(ended)
+    for (name, state_, words), found in list(alike.items())[:SHOWN]:
+        submission, number, _ = found[0]
+        count = "a task's" if len(found) == 1 else f"{len(found)} tasks'"
+        step = NEXT_STEPS.get(state_, "python project.py submit")
+        log = submission.output_of(number)
+        texts.append(
+            f"{name}: {count} cluster job {submission.element_id(number)} {state_}. {words}\n"
+            + (f"  log: {log}\n" if log else "")
+            + f"  next: {step}"
+        )
+    if len(alike) > SHOWN:
+        texts.append(f"... and {len(alike) - SHOWN} other kinds of ends; --detailed shows each.")
+    for trouble in troubles(plan):
+        texts.append(f"Warning: {trouble}" + (f"\n{trouble.hint}" if trouble.hint else ""))
+    return texts
+
+
+def troubles(plan: Plan) -> list[PointillistError]:
+    """Return why some of the cluster can't be seen."""
+    found = plan.cluster.troubles if isinstance(plan.cluster, Following) else []
+    return [error for error in found if isinstance(error, PointillistError)]
+
+
+def document(plan: Plan, task: Task) -> dict[str, Any] | None:
+    """Return what is known of a task on the cluster as plain data; None when it was never there."""
+    where = plan.on_cluster(task.key)
+    if where is not None:
+        return {
+            "id": where.id,
+            "state": where.presence.value,
+            "reason": where.words,
+            "script": where.submission.script,
+            "output": where.submission.output_of(where.element),
+            "submitted": where.submission.time,
+        }
+    last = plan.cluster.ledger.last(task.key) if isinstance(plan.cluster, Following) else None
+    if last is None:
+        return None
+    submission, number = last
+    ending = submission.endings.get(number)
+    return {
+        "id": submission.element_id(number),
+        "state": ending.state if ending else "unknown",
+        "reason": ending.words if ending else "",
+        "script": submission.script,
+        "output": submission.output_of(number),
+        "submitted": submission.time,
+    }
+
+
+def logs(plan: Plan, wanted: Iterable[tuple[str, str]]) -> list[Attempt]:
+    """Return what the last cluster job of each task wrote, in the shape of attempts."""
+    if not isinstance(plan.cluster, Following):
+        return []
+    found = []
+    for key in wanted:
+        last = plan.cluster.ledger.last(key)
+        if last is None or not last[0].output_of(last[1]):
+            continue
+        submission, number = last
+        log, name = submission.output_of(number), f"{submission.name}-{number}"
+        found.append(Attempt(name, *key, submission.writer, submission.time, log, "", 0))
+    return found
+
+
+def _ended(plan: Plan, task: Task) -> tuple[Submission, int, Ending] | None:
+    """Return the last cluster job of a task when it is over and did not end well."""
+    if not isinstance(plan.cluster, Following) or plan.state(task) is State.COMPLETED:
+        return None
+    last = plan.cluster.ledger.last(task.key)
+    if last is None:
+        return None
+    ending = last[0].endings.get(last[1])
+    if ending is None or ending.state == "completed":
+        return None
+    attempt = plan.journal.last(*task.key)
+    if attempt is not None and attempt.started > ending.time:
+        return None  # it was tried again since, here
+    return *last, ending
+
+
+def _in_words(submission: Submission, number: int, ending: Ending) -> str:
+    return f"cluster job {submission.element_id(number)} {ending.state}: {ending.words}"

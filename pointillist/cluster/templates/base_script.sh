@@ -1,0 +1,50 @@
+{# The frame of every script. Templates of schedulers and clusters extend it and change its blocks:
+
+   header           what the scheduler reads; slurm.sh, pbs.sh and lsf.sh divide it into preamble, tasks and memory
+   project_header   where the work is done, and in an array which element this is; keep it, with super()
+   custom_content   free for modules and variables: nothing else uses it
+   body             the work, with pre_operation before each line
+   footer           waits for lines that run at the same time, and ends with what went wrong, if anything did
+#}
+{% block header %}
+#!/bin/bash
+{% endblock header %}
+{% block project_header %}
+
+set -e
+set -u
+
+cd {{ project.path|quote_argument }}
+export {{ submission_variable }}={{ id|quote_argument }}
+{% for line in element_lines %}
+{{ line }}
+{% endfor %}
+status=0
+pids=()
+{% endblock project_header %}
+{% block custom_content %}
+{% endblock custom_content %}
+{% block body %}
+{% for operation in operations %}
+
+# {{ operation }}
+{% block pre_operation scoped %}
+{% endblock pre_operation %}
+{% if parallel %}
+{{ operation.cmd }} &
+pids+=("$!")
+{% else %}
+{{ operation.cmd }} || status=$?
+{% endif %}
+{% endfor %}
+{% endblock body %}
+{% block footer %}
+
+{% if parallel %}
+for pid in "${pids[@]}"; do
+    wait "$pid" || status=$?
+done
+wait
+{% endif %}
+exit "${status:-0}"
+{% endblock footer %}

@@ -1,0 +1,357 @@
+"""Follow what was submitted: where each task is on the cluster, and what became of those that left it.
+
+Asks the scheduler once, about our own cluster jobs only and while the workspace is being read, and compares the answer
+with the ledger. What the answer does not prove is not concluded: as long as the scheduler can't be asked, every
+task that was handed to it counts as being there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pointillist.state.journal import Attempt, Journal, Outcome
+from pointillist.state.submissions import Ending, Ledger, LedgerWriter, OnCluster, Presence, Submission, TaskKey
+
+if TYPE_CHECKING:
+    from threading import Thread
+
+    from pointillist.cluster.schedulers.base import ClusterJob, Scheduler
+    from pointillist.project import FlowProject
+    from pointillist.state.plan import Plan, Task
+    from pointillist.state.sessions import Sessions
+
+SUBMISSION_VARIABLE = "POINTILLIST_SUBMISSION"
+"""Within a cluster job: the name of its submission."""
+
+SETTLE_S = 30.0
+"""For so long after its submission was cut short, a cluster job may still turn up in the queue."""
+
+QUESTION_TIMEOUT_S = 20.0
+PAUSE_S = 0.5
+OUTPUT_TAIL_BYTES = 64 * 1024
+
+_FAILING = ("failed", "timed out", "out of memory")
+NEXT_STEPS = {
+    "timed out": "give it more walltime, then: python project.py submit",
+    "out of memory": "give it more memory, then: python project.py submit",
+    "failed": "mend the cause, then: python project.py submit --retry-failed",
+}
+"""What to do about a task that its cluster job failed."""
+
+
+@dataclass
+class Answer:
+    """What schedulers said about our cluster jobs."""
+
+    jobs: dict[str, dict[str, ClusterJob]] = field(default_factory=dict)
+    """By the name of the submission; absent where the scheduler could not be asked."""
+    troubles: list[Exception] = field(default_factory=list)
+    dead_writers: set[str] = field(default_factory=set)
+    """Sessions that had ended before the question was put."""
+    asked: float = 0.0
+
+
+class Following:
+    """Where tasks are on the cluster.
+
+    Parameters
+    ----------
+    ledger
+        What was submitted.
+    scheduler_of
+        Returns the scheduler that has a submission; raises a ``ClusterError`` when it can't be asked from here.
+    sessions
+        Tells which submitting processes still live.
+    root
+        The project folder.
+    clock
+        The time, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        scheduler_of: Callable[[Submission], Scheduler],
+        sessions: Sessions,
+        root: str,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.ledger = ledger
+        self._scheduler_of = scheduler_of
+        self._sessions = sessions
+        self._root = root
+        self._clock = clock
+        self._answer: Answer | None = None
+        self._thread: Thread | None = None
+        self._present: dict[TaskKey, OnCluster] | None = None
+
+    @property
+    def troubles(self) -> list[Exception]:
+        """Why some of the cluster can't be seen; known once the first task was looked for."""
+        return self._answer.troubles if self._answer is not None else []
+
+    def start(self) -> None:
+        """Begin to ask, in a thread of its own, when there is anything to ask about."""
+        if self.ledger.open():
+            from threading import Thread
+
+            self._thread = Thread(target=self._ask, daemon=True)
+            self._thread.start()
+
+    def of(self, plan: Plan, key: TaskKey) -> OnCluster | None:
+        """Return where a task is on the cluster; None when it is not there, or no longer."""
+        if self._present is None:
+            self._present = self._settle(plan)
+        return self._present.get(key)
+
+    def failure(self, plan: Plan, key: TaskKey) -> Attempt | None:
+        """Return how the last cluster job of a task failed it, when it did."""
+        self.of(plan, key)
+        return self.ledger.failure(key)
+
+    def _ask(self) -> None:
+        answer = Answer(asked=self._clock())
+        opened = self.ledger.open()
+        # Whether a submitter lives is asked before the queue is read: one that ends in between has had its turn.
+        answer.dead_writers = {one.writer for one in opened if one.id is None} - {
+            writer for writer in {one.writer for one in opened if one.id is None} if self._sessions.is_alive(writer)
+        }
+        groups: dict[tuple[str, str], list[Submission]] = {}
+        for one in opened:
+            groups.setdefault((one.scheduler, one.environment), []).append(one)
+        for group in groups.values():
+            self._ask_one(group, answer)
+        self._answer = answer
+
+    def _ask_one(self, group: list[Submission], answer: Answer) -> None:
+        from pointillist.cluster.errors import ClusterError, SchedulerUnavailable
+
+        try:
+            scheduler = self._scheduler_of(group[0])
+            doubtful = [one for one in group if one.id is None and one.writer in answer.dead_writers]
+            ids = None if doubtful else [one.id for one in group if one.id is not None]
+            try:
+                jobs = scheduler.query(ids)
+            except SchedulerUnavailable as trouble:
+                if "did not answer in time" in str(trouble):
+                    raise
+                time.sleep(PAUSE_S)
+                jobs = scheduler.query(ids)
+            by_base: dict[str, dict[str, ClusterJob]] = {}
+            by_name: dict[str, dict[str, ClusterJob]] = {}
+            for one_id, job in jobs.items():
+                by_base.setdefault(job.job_id, {})[one_id] = job
+                by_name.setdefault(job.name, {})[one_id] = job
+            found = {
+                one.name: by_base.get(one.id, {}) if one.id else by_name.get(scheduler.queue_name(one.name), {})
+                for one in group
+            }
+            forgotten = [
+                one.id
+                for one in group
+                if one.id is not None and any(one.element_id(n) not in found[one.name] for n in one.open_elements())
+            ]
+            if forgotten:
+                for one_id, job in scheduler.history(forgotten).items():
+                    for one in group:
+                        if one.id == job.job_id:
+                            found[one.name].setdefault(one_id, job)
+            answer.jobs.update(found)
+        except ClusterError as trouble:
+            answer.troubles.append(trouble)
+
+    def _settle(self, plan: Plan) -> dict[TaskKey, OnCluster]:
+        """Compare the answer with the ledger, record what is new, and return what is still there."""
+        opened = self.ledger.open()
+        if not opened:
+            return {}
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        elif self._answer is None:
+            self._ask()
+        assert self._answer is not None
+        present: dict[TaskKey, OnCluster] = {}
+        news: list[Callable[[LedgerWriter], None]] = []
+        for one in opened:
+            self._compare(plan, one, self._answer, present, news)
+        self._record(news)
+        return present
+
+    def _compare(
+        self,
+        plan: Plan,
+        one: Submission,
+        answer: Answer,
+        present: dict[TaskKey, OnCluster],
+        news: list[Callable[[LedgerWriter], None]],
+    ) -> None:
+        jobs = answer.jobs.get(one.name)
+        cluster_id = one.id
+        if cluster_id is None and jobs:
+            cluster_id = next(iter(jobs.values())).job_id
+            news.append(lambda writer, name=one.name, found=cluster_id: writer.accept(name, found))  # type: ignore[misc]
+            one.id = cluster_id
+        for number in one.open_elements():
+            where = self._where(one, number, jobs, answer)
+            if isinstance(where, OnCluster):
+                present.update(dict.fromkeys(one.elements[number], where))
+            elif isinstance(where, Ending):
+                where.failed = self._failed(plan, one, number, where)
+                news.append(lambda writer, name=one.name, n=number, end=where: writer.end(name, n, end))  # type: ignore[misc]
+            else:
+                news.append(lambda writer, name=one.name, words=where: writer.withdraw(name, words))  # type: ignore[misc]
+                return
+
+    def _where(
+        self, one: Submission, number: int, jobs: Mapping[str, ClusterJob] | None, answer: Answer
+    ) -> OnCluster | Ending | str:
+        """Return where an element is, how it ended, or, as words, that it was never submitted."""
+        if jobs is None:
+            words = "being submitted" if one.id is None else "the scheduler can't be asked where it is"
+            return OnCluster(Presence.UNKNOWN, one, number, words)
+        if one.id is None:
+            if one.writer not in answer.dead_writers:
+                return OnCluster(Presence.UNKNOWN, one, number, "being submitted")
+            if answer.asked - one.time < SETTLE_S:
+                return OnCluster(Presence.UNKNOWN, one, number, "its submission was cut short; it may yet turn up")
+            return "its submission was cut short and never reached the scheduler"
+        job = jobs.get(one.element_id(number) or "")
+        if job is None:
+            return self._gone(one, number)
+        if job.state.is_final:
+            words = job.reason_words or _ENDINGS.get(job.state.value, "")
+            return Ending(job.state.value, words, answer.asked, job.exit_code, job.node)
+        running = job.state.value in ("running", "suspended", "ending")
+        presence = Presence.RUNNING if running else Presence.QUEUED
+        if job.state.value == "unknown":
+            presence = Presence.UNKNOWN
+        words = job.reason_words or ("" if running else job.native_state.lower())
+        return OnCluster(presence, one, number, f"on {job.node}" if running and job.node else words)
+
+    def _gone(self, one: Submission, number: int) -> Ending:
+        """Say what can be said of an element that the scheduler has forgotten."""
+        text = self._output(one, number)
+        state = None
+        with contextlib.suppress(Exception):
+            state = self._scheduler_of(one).read_output(text)
+        if state is not None:
+            return Ending(state.value, _ENDINGS.get(state.value, ""), self._clock())
+        if one.after and text == "":
+            return Ending("cancelled", "What it waited for failed, so it was never started.", self._clock())
+        if text == "" and not os.path.exists(os.path.join(self._root, one.output_of(number))):
+            return Ending("cancelled", "It left the queue without being started.", self._clock())
+        return Ending("gone", "The scheduler no longer knows how it ended.", self._clock())
+
+    def _output(self, one: Submission, number: int) -> str:
+        try:
+            with open(os.path.join(self._root, one.output_of(number)), "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - OUTPUT_TAIL_BYTES))
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
+
+    def _failed(self, plan: Plan, one: Submission, number: int, ending: Ending) -> dict[TaskKey, str]:
+        keys = failed_by(
+            ending,
+            one.elements[number],
+            {key: since(plan.journal, key, one.time) for key in one.elements[number]},
+            left_output=bool(self._output(one, number)),
+        )
+        tasks: dict[TaskKey, Task | None] = {key: plan.find(*key) for key in keys}
+        return {key: plan.fingerprint(task) for key, task in tasks.items() if task is not None}
+
+    def _record(self, news: list[Callable[[LedgerWriter], None]]) -> None:
+        if not news:
+            return
+        # Whoever may only look at the project sees the same and records nothing.
+        with contextlib.suppress(OSError):
+            session = self._sessions.open()
+            writer = LedgerWriter(self.ledger, session)
+            try:
+                for one in news:
+                    one(writer)
+            finally:
+                writer.close()
+                session.close()
+
+
+_ENDINGS = {
+    "completed": "Its script ended well.",
+    "cancelled": "It was cancelled.",
+    "timed out": "It ran into its time limit.",
+    "out of memory": "It used more memory than it asked for.",
+    "node failed": "Its node failed.",
+    "preempted": "It had to make room for another cluster job.",
+    "failed": "Its script ended with an error.",
+}
+
+
+def since(journal: Journal, key: TaskKey, moment: float) -> Attempt | None:
+    """Return the last attempt at a task, when it began after a moment."""
+    attempt = journal.last(*key)
+    # Clocks of different hosts agree within a second, or nothing does.
+    return attempt if attempt is not None and attempt.started >= moment - 1 else None
+
+
+def failed_by(
+    ending: Ending,
+    element: Iterable[TaskKey],
+    attempts: Mapping[TaskKey, Attempt | None],
+    *,
+    left_output: bool = False,
+) -> list[TaskKey]:
+    """Decide which tasks the end of their cluster job failed, beside those of which the journal says it itself.
+
+    A task that was at work when the job was killed for what it did failed; so did all tasks of a job that ended in
+    error before it came to any. Tasks that the job never reached, or that died with a node, may simply run again.
+    """
+    keys = list(element)
+    begun = [key for key in keys if attempts.get(key) is not None]
+    if ending.state in _FAILING:
+        if not begun:
+            return keys
+        cut_short = (None, Outcome.INTERRUPTED)
+        return [key for key in begun if (attempt := attempts[key]) is not None and attempt.outcome in cut_short]
+    return keys if ending.state == "gone" and left_output and not begun else []
+
+
+def ledger_of(project: FlowProject) -> Ledger:
+    """Return the record of what was submitted from a project."""
+    return Ledger(os.path.join(project.state_folder, "submissions"))
+
+
+def follow(project: FlowProject) -> Following | None:
+    """Begin to look for the tasks of a project on the cluster; None where there is nothing to look for.
+
+    Within a cluster job its own tasks are not "on the cluster" but at hand, and a thousand elements of an array must
+    not put a thousand questions: there nothing is looked for, and the claims keep two processes apart.
+    """
+    path = os.path.join(project.state_folder, "submissions")
+    if os.environ.get(SUBMISSION_VARIABLE) or not os.path.isdir(path):
+        return None
+
+    def scheduler_of(submission: Submission) -> Scheduler:
+        from pointillist.cluster.errors import SchedulerNotPresent
+
+        environment = project._environment
+        scheduler: Scheduler | None = environment.script_scheduler()
+        if scheduler is None or scheduler.name != submission.scheduler:
+            raise SchedulerNotPresent(
+                f"Cluster jobs of this project are with {submission.scheduler} ({submission.environment}),"
+                f" which this machine ({environment.__name__}) can't ask.",
+                hint="What is queued or running there is not known here, and is left alone.",
+            )
+        scheduler.hurry(QUESTION_TIMEOUT_S)
+        return scheduler
+
+    following = Following(ledger_of(project), scheduler_of, project.sessions(), project.path)
+    following.start()
+    return following

@@ -1,0 +1,413 @@
+"""The scripts that schedulers get: shell text made from templates, readable, and run as well by hand.
+
+Pure: from values to text. Which tasks go into a script and what becomes of it is for others to decide. Every value
+that reaches the shell is quoted here.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import math
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pointillist.cluster.environments import ComputeEnvironment
+from pointillist.cluster.errors import TemplateError
+from pointillist.cluster.schedulers.base import Scheduler
+from pointillist.cluster.schedulers.requests import Request
+from pointillist.definition.directives import memory_gigabytes
+from pointillist.execution.following import SUBMISSION_VARIABLE
+
+PACKAGED_TEMPLATES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cluster", "templates")
+_ARRAY_MARK = "elements=("
+_MEMORY_LINE = re.compile(r"--mem")
+_TASKS_LINE = re.compile(r"--(nodes|ntasks|cpus-per-task|gpus|gres)|(-l (select|nodes)|-n |-R )")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptLine:
+    """One line of work in a script; templates know it as an ``operation``.
+
+    Attributes
+    ----------
+    name
+        The operation's name.
+    id
+        A name for this very work.
+    cmd
+        The shell command.
+    directives
+        What it asks for, with defaults for the known keys.
+    what
+        A few words for a comment.
+    """
+
+    name: str
+    id: str
+    cmd: str
+    directives: Mapping[str, Any]
+    what: str = ""
+    _jobs: tuple[Any, ...] = ()
+    # Older templates list these as comments; to know them, functions of the user would have to be called.
+    eligible_operations: tuple[Any, ...] = ()
+    operations_with_unmet_preconditions: tuple[Any, ...] = ()
+    operations_with_met_postconditions: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        return self.what or f"{self.name}: {self.id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptProject:
+    """What templates may know of the project."""
+
+    path: str
+    name: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """Everything a script is made from.
+
+    Attributes
+    ----------
+    request
+        What the cluster job, or each element of the array, asks for.
+    lines
+        The work; in an array that of one element, which finds its ids in the shell array ``ids``.
+    elements
+        The aggregates of each element of an array, as many for each; None for a single cluster job.
+    parallel
+        Whether the lines run at the same time.
+    template
+        File name of the template.
+    options
+        What else templates may use: the options of the command line.
+    """
+
+    project: ScriptProject
+    environment: type[ComputeEnvironment]
+    request: Request
+    lines: Sequence[ScriptLine]
+    elements: Sequence[Sequence[str]] | None = None
+    parallel: bool = False
+    template: str = "script.sh"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_command(
+    entrypoint: Mapping[str, str],
+    operation: str,
+    aggregate_ids: Sequence[str] | None,
+    *,
+    slots: tuple[int, int] | None = None,
+    directives: Mapping[str, Any] | None = None,
+    options: Sequence[str] = (),
+) -> str:
+    """Return the shell line by which a cluster job does its work.
+
+    Parameters
+    ----------
+    entrypoint
+        The project's ``executable`` and ``path``.
+    aggregate_ids
+        Which tasks; None in an array.
+    slots
+        In an array: which of the element's ids, from (included) and to (not included).
+    directives
+        ``executable`` stands before the project file as it is, so that it may be several words.
+    options
+        Further words for ``run``.
+    """
+    directives = directives or {}
+    own = entrypoint.get("executable") or sys.executable
+    executable = directives.get("executable")
+    program = shlex.quote(own) if executable in (None, own, sys.executable) else str(executable)
+    words = [program, shlex.quote(entrypoint.get("path", "project.py")), "run", "-o", shlex.quote(operation)]
+    words += [*map(shlex.quote, options), "-j"]
+    if aggregate_ids is not None:
+        words += map(shlex.quote, aggregate_ids)
+    elif slots is not None:
+        first, end = slots
+        words.append('"${ids[@]}"' if first == 0 and end < 0 else _slots(first, end))
+    return " ".join(words)
+
+
+def _slots(first: int, end: int) -> str:
+    return f'"${{ids[{first}]}}"' if end - first == 1 else f'"${{ids[@]:{first}:{end - first}}}"'
+
+
+class Renderer:
+    """Fills in templates; each is read and compiled once.
+
+    Parameters
+    ----------
+    folders
+        Where templates are looked for before those of the package.
+    environment
+        Whose filters are added.
+    config
+        Returns a value of the user's configuration by its dotted key, or None.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[str],
+        environment: type[ComputeEnvironment],
+        config: Callable[[str], Any] = lambda key: None,
+    ) -> None:
+        import jinja2
+
+        self._folders = [*folders, PACKAGED_TEMPLATES]
+        self._jinja = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(self._folders),
+            trim_blocks=True,
+            extensions=[_raise_extension(), "jinja2.ext.do"],
+        )
+        self._jinja.filters.update(
+            FILTERS
+            | {
+                "get_config_value": functools.partial(_config_value, config),
+                "get_account_name": functools.partial(_account_name, config),
+            }
+            | environment.filters()
+        )
+        self._environment = environment
+
+    def render(self, script: Script, scheduler: Scheduler | None) -> str:
+        """Return the text of a script.
+
+        Raises
+        ------
+        TemplateError
+            When the template is missing or wrong, or refuses.
+        """
+        import jinja2
+
+        try:
+            template = self._jinja.get_template(script.template)
+            text = template.render(self._context(script, scheduler))
+        except jinja2.TemplateNotFound as error:
+            raise TemplateError(
+                f"There is no template {error.name!r} in {' or '.join(self._folders)}.",
+                hint="Put it into the folder templates/ of the project, or name another one with --template.",
+            ) from error
+        except jinja2.TemplateError as error:
+            line = getattr(error, "lineno", None)
+            where = f", line {line}" if line else ""
+            raise TemplateError(f"The template {script.template!r}{where}: {error.message}.") from error
+        # Blocks that have nothing to say leave blank lines.
+        return re.sub(r"\n{3,}", "\n\n", text.strip("\n")) + "\n"
+
+    def _context(self, script: Script, scheduler: Scheduler | None) -> dict[str, Any]:
+        request = script.request
+        lines = scheduler.header_lines(request) if scheduler is not None else []
+        return dict(script.options) | {
+            "project": script.project,
+            "base_script": script.environment.template,
+            "environment": script.environment,
+            "id": request.name,
+            "operations": list(script.lines),
+            "parallel": script.parallel,
+            "force": bool(script.options.get("force", False)),
+            "np_global": sum(int(line.directives.get("np") or 1) for line in script.lines)
+            if script.parallel
+            else max((int(line.directives.get("np") or 1) for line in script.lines), default=1),
+            "resources": {
+                "ncpu_tasks": request.cores,
+                "ngpu_tasks": request.total_gpus,
+                "num_nodes": request.nodes or 1,
+            },
+            "request": request,
+            "request_lines": {
+                "tasks": [line for line in lines if _is(_TASKS_LINE, line)],
+                "memory": [line for line in lines if _is(_MEMORY_LINE, line)],
+                "preamble": [line for line in lines if not _is(_TASKS_LINE, line) and not _is(_MEMORY_LINE, line)],
+            },
+            "element_lines": _element_lines(script.elements, scheduler),
+            "submission_variable": SUBMISSION_VARIABLE,
+        }
+
+
+def carries_array(text: str) -> bool:
+    """Whether a rendered script knows its elements: a template that replaces the wrong block forgets them."""
+    return _ARRAY_MARK in text
+
+
+def _is(pattern: re.Pattern[str], line: str) -> bool:
+    return pattern.match(line.split(" ", 1)[-1]) is not None
+
+
+def _element_lines(elements: Sequence[Sequence[str]] | None, scheduler: Scheduler | None) -> list[str]:
+    """Return the lines by which an element of an array learns what is its own."""
+    if elements is None:
+        return []
+    own = scheduler.array_index if scheduler is not None else "0"
+    return [
+        f"# One element of an array of {len(elements)}. By hand: bash SCRIPT INDEX, from 0 to {len(elements) - 1}.",
+        _ARRAY_MARK,
+        *(f"    {shlex.quote(' '.join(ids))}" for ids in elements),
+        ")",
+        f'index="${{1:-{own}}}"',
+        'read -r -a ids <<<"${elements[$index]}"',
+    ]
+
+
+# ---------------------------------------------------------------------------- filters
+
+
+def format_timedelta(delta: datetime.timedelta, style: str = "HH:MM:SS") -> str:
+    """Return a time as hours, minutes and seconds; more than a day is more than 24 hours."""
+    hours, rest = divmod(math.ceil(delta.total_seconds() - 1e-6), 3600)
+    minutes, seconds = divmod(rest, 60)
+    if style == "HH:MM":
+        minutes += seconds > 0
+        return f"{hours + minutes // 60:02d}:{minutes % 60:02d}"
+    if style != "HH:MM:SS":
+        raise TemplateError(f"format_timedelta knows the styles HH:MM:SS and HH:MM, not {style!r}.")
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}"
+
+
+def format_memory(memory: float) -> str:
+    """Return gigabytes as a scheduler wants them: ``4G``, or ``512M`` where they are no whole number."""
+    return f"{int(memory)}G" if float(memory).is_integer() else f"{math.ceil(memory * 1024)}M"
+
+
+def identical(values: Iterable[Any]) -> Any:
+    """Return the one value that all have."""
+    found = list(values)
+    if any(value != found[0] for value in found):
+        raise TemplateError(f"All values must be the same, and there are {', '.join(map(str, found))}.")
+    return found[0] if found else None
+
+
+def with_np_offset(operations: Iterable[ScriptLine]) -> Iterable[ScriptLine]:
+    """Yield the operations, each with how many processors those before it use, as the directive ``np_offset``."""
+    offset = 0
+    for operation in operations:
+        if isinstance(operation.directives, dict):
+            operation.directives.setdefault("np_offset", offset)
+        offset += int(operation.directives.get("np") or 1)
+        yield operation
+
+
+def calc_tasks(
+    operations: Iterable[ScriptLine], name: str, parallel: bool = False, allow_mixed_resources: bool = False
+) -> int:
+    """Return how much of a countable directive operations need together."""
+    counts = [
+        math.ceil(float(one.directives.get(name) or 0) * float(one.directives.get("processor_fraction") or 1))
+        for one in operations
+    ]
+    if len(set(counts)) > 1 and not allow_mixed_resources:
+        raise TemplateError(
+            f"The operations of one bundle ask for different {name}: {', '.join(map(str, sorted(set(counts))))}.",
+            hint="Bundle operations that ask for the same, or use --force.",
+        )
+    return sum(counts) if parallel else max(counts, default=0)
+
+
+def calc_walltime(operations: Iterable[ScriptLine], parallel: bool = False) -> datetime.timedelta | None:
+    """Return how long operations take together; None when none says."""
+    times = [one.directives["walltime"] for one in operations if one.directives.get("walltime") is not None]
+    if not times:
+        return None
+    return max(times) if parallel else sum(times, datetime.timedelta())
+
+
+def calc_memory(operations: Iterable[ScriptLine], parallel: bool = False) -> float:
+    """Return how much memory operations need together, in gigabytes; 0 when none says."""
+    sizes = [memory_gigabytes(one.directives.get("memory")) or 0.0 for one in operations]
+    return sum(sizes) if parallel else max(sizes, default=0.0)
+
+
+def calc_num_nodes(tasks: int, processors_per_node: int = 1, threshold: float = 0.0, name: str = "task") -> int:
+    """Return how many nodes hold some tasks; refuse where they would be used less than ``threshold``."""
+    nodes = max(1, -(-int(tasks) // int(processors_per_node)))
+    return check_utilization(nodes, tasks, processors_per_node, threshold, name)
+
+
+def check_utilization(
+    nodes: int, tasks: int, processors_per_node: int, threshold: float = 0.9, name: str = "task"
+) -> int:
+    """Return the number of nodes; refuse where they would be used less than ``threshold``."""
+    used = tasks / (nodes * processors_per_node)
+    if used < threshold:
+        raise TemplateError(
+            f"{tasks} {name}s would use {used:.0%} of {nodes} nodes with {processors_per_node} processors each,"
+            f" and at least {threshold:.0%} are wanted"
+        )
+    return nodes
+
+
+def homogeneous_openmp_mpi_config(operations: Iterable[ScriptLine]) -> bool:
+    """Whether all operations have the same ranks and threads."""
+    shapes = {(one.directives.get("nranks"), one.directives.get("omp_num_threads")) for one in operations}
+    return len(shapes) <= 1
+
+
+def print_warning(message: str) -> str:
+    """Print a warning on standard error."""
+    print(f"Warning: {message}", file=sys.stderr)
+    return ""
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "format_timedelta": format_timedelta,
+    "format_memory": format_memory,
+    "identical": identical,
+    "with_np_offset": with_np_offset,
+    "calc_tasks": calc_tasks,
+    "calc_walltime": calc_walltime,
+    "calc_memory": calc_memory,
+    "calc_num_nodes": calc_num_nodes,
+    "check_utilization": check_utilization,
+    "homogeneous_openmp_mpi_config": homogeneous_openmp_mpi_config,
+    "print_warning": print_warning,
+    "quote_argument": lambda value: shlex.quote(str(value)),
+}
+
+
+def _config_value(config: Callable[[str], Any], key: str, ns: str | None = None, default: Any = None) -> Any:
+    value = config(f"flow.{ns}.{key}" if ns else f"flow.{key}")
+    return default if value is None else value
+
+
+def _account_name(config: Callable[[str], Any], environment: Any, required: bool = False) -> Any:
+    name = getattr(environment, "__name__", str(environment))
+    account = config(f"flow.{name}.account")
+    if account is None and required:
+        raise TemplateError(
+            f"The environment {name} needs an account.",
+            hint=f"Set it once: signac config set flow.{name}.account ACCOUNT, or give --account.",
+        )
+    return account
+
+
+@functools.cache
+def _raise_extension() -> Any:
+    """Return the extension of jinja2 behind ``{% raise "message" %}``."""
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+
+    class Raise(Extension):
+        tags = {"raise"}  # noqa: RUF012 - as jinja2 wants it
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            call = self.call_method("_refuse", [parser.parse_expression()], lineno=line)
+            return nodes.Output([call], lineno=line)
+
+        def _refuse(self, message: object) -> str:
+            raise TemplateError(str(message))
+
+    return Raise

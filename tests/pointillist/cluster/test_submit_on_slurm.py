@@ -1,0 +1,207 @@
+"""``submit`` through the real Slurm: what was handed over runs, is followed, and ends in the right words."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slurm_service import SlurmService
+
+BODY = """
+import os
+
+@Project.post.isfile("a")
+@Project.operation(cmd=True, directives={"walltime": 0.02})
+def first(job):
+    return f"echo {job.sp.x} > workspace/{job.id}/a"
+
+@Project.pre.after(first)
+@Project.post.isfile("b")
+@Project.operation(cmd=True, batch=True, directives={"walltime": 0.02})
+def second(*jobs):
+    return "; ".join(f"cat workspace/{j.id}/a > workspace/{j.id}/b; echo $$ >> processes" for j in jobs)
+
+@Project.pre.after(second)
+@Project.post(lambda *jobs: all(j.isfile("c") for j in jobs))
+@Project.operation(aggregator=aggregator())
+def third(*jobs):
+    for job in jobs:
+        with open(job.fn("c"), "w") as file:
+            file.write(f"{job.sp.x} of {len(jobs)}")
+"""
+
+FAILING = """
+@Project.post.isfile("a")
+@Project.operation(cmd=True)
+def first(job):
+    return f"test {job.sp.x} != 1 && touch workspace/{job.id}/a"
+
+@Project.pre.after(first)
+@Project.post.isfile("b")
+@Project.operation(cmd=True)
+def second(job):
+    return f"touch workspace/{job.id}/b"
+
+@Project.pre.after(second)
+@Project.post(lambda *jobs: all(j.isfile("c") for j in jobs))
+@Project.operation(cmd=True, aggregator=aggregator())
+def third(*jobs):
+    return "touch " + " ".join(f"workspace/{j.id}/c" for j in jobs)
+"""
+
+SLEEPING = """
+import os
+
+@Project.post.isfile("a")
+@Project.operation(cmd=True)
+def first(job):
+    if os.path.exists("sleep"):
+        return f"touch started; sleep 60; touch workspace/{job.id}/a"
+    return f"touch workspace/{job.id}/a"
+"""
+
+POINTS = [{"x": x} for x in range(4)]
+
+pytestmark = pytest.mark.usefixtures("real_slurm")
+
+
+def states(study: Any) -> dict[str, set[str]]:
+    document = json.loads(study.cli("status", "--json").stdout)
+    found: dict[str, set[str]] = {}
+    for task in document["tasks"]:
+        found.setdefault(task["operation"], set()).add(task["state"])
+    return found
+
+
+def until(is_so: Callable[[], object], patience_s: float = 60) -> None:
+    end = time.monotonic() + patience_s
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def queue_is_empty(slurm: SlurmService) -> bool:
+    return slurm.run("squeue", "-h").strip() == ""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--all"],
+        ["--all", "--no-array"],
+        ["--all", "--bundle", "2"],
+        ["--all", "--bundle", "2", "--parallel"],
+        ["--all", "--bundle"],
+        ["--all", "--bundle", "4", "--parallel", "2"],
+    ],
+    ids=" ".join,
+)
+def test_everything_is_done_after_one_command(make_study: Any, real_slurm: SlurmService, options: list[str]) -> None:
+    study = make_study(BODY, *POINTS, name="a study's $HOME")
+    study.cli("submit", *options)
+    until(lambda: queue_is_empty(real_slurm))
+    assert states(study) == {"first": {"completed"}, "second": {"completed"}, "third": {"completed"}}
+    assert [(study.job(i) / "b").read_text() for i in study.make_jobs()] == [
+        (study.job(i) / "a").read_text() for i in study.make_jobs()
+    ]
+
+
+def test_array_is_one_submission_and_is_never_handed_over_twice(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(BODY, *POINTS)
+    answer = study.cli("submit", "--hold")
+    assert len(answer.stdout.splitlines()) == 1
+    assert "_[0-3]  first  4 tasks" in answer.stdout
+    again = study.cli("submit", "--hold")
+    assert again.stdout == ""
+    assert "4 tasks are on the cluster already" in again.stderr
+    assert states(study) == {"first": {"queued"}, "second": {"waiting"}, "third": {"waiting"}}
+    assert len(real_slurm.run("squeue", "-h", "-r").splitlines()) == 4
+
+
+def test_batch_in_a_bundle_is_one_process(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(BODY, *POINTS)
+    study.cli("run", "-o", "first")
+    study.cli("submit", "--bundle", "4")
+    until(lambda: queue_is_empty(real_slurm))
+    assert len((study.path / "processes").read_text().split()) == 4
+    assert len(set((study.path / "processes").read_text().split())) == 1
+
+
+def test_failure_cancels_what_depends_on_it_and_status_says_so(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(FAILING, *POINTS)
+    study.cli("submit", "--all")
+    until(lambda: queue_is_empty(real_slurm))
+    assert states(study) == {
+        "first": {"completed", "failed"},
+        "second": {"completed", "waiting"},
+        "third": {"waiting"},
+    }
+    study.write_project(FAILING.replace("test {job.sp.x} != 1 && ", ""))
+    study.cli("submit", "--all")
+    until(lambda: queue_is_empty(real_slurm))
+    assert states(study) == {"first": {"completed"}, "second": {"completed"}, "third": {"completed"}}
+
+
+def test_cancelled_task_may_run_again(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(SLEEPING, {"x": 1})
+    (study.path / "sleep").touch()
+    study.cli("submit")
+    until((study.path / "started").exists)
+    assert states(study) == {"first": {"running"}}
+    study.cli("cancel", "-o", "first")
+    until(lambda: queue_is_empty(real_slurm))
+    assert states(study) == {"first": {"eligible"}}
+    (study.path / "sleep").unlink()
+    study.cli("submit")
+    until(lambda: queue_is_empty(real_slurm))
+    assert states(study) == {"first": {"completed"}}
+
+
+def test_dead_scheduler_hides_nothing_else_and_takes_nothing(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(BODY, *POINTS)
+    study.cli("submit", "--hold", "-n", "2")
+    real_slurm.stop_controller()
+    try:
+        shown = study.cli("status")
+        assert "first" in shown.stdout
+        assert "slurm" in shown.stderr
+        refused = study.cli("submit", check=4)
+        assert refused.stdout == ""
+    finally:
+        real_slurm.start_controller()
+    assert len(real_slurm.run("squeue", "-h", "-r").splitlines()) == 2
+    assert states(study) == {"first": {"queued", "eligible"}, "second": {"waiting"}, "third": {"waiting"}}
+
+
+def test_script_runs_by_hand(make_study: Any) -> None:
+    import subprocess
+
+    study = make_study(BODY, *POINTS)
+    study.cli("submit", "--hold")
+    (script,) = (study.path / ".pointillist" / "scripts").glob("*.sh")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_ARRAY")}
+    subprocess.run(["bash", str(script), "2"], env=environment, check=True)
+    assert len(list((study.path / "workspace").glob("*/a"))) == 1
+
+
+def test_call_from_python_returns_the_ids(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(BODY, *POINTS)
+    code = "import project; print([s.id for s in project.Project.get_project().submit(hold=True, names='first')])"
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=study.path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().strip("[]'").isdecimal()
+
+
+def test_logs_of_the_cluster_are_kept(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(BODY, {"x": 5})
+    study.cli("submit")
+    until(lambda: queue_is_empty(real_slurm))
+    (log,) = Path(study.path, ".pointillist", "logs", "cluster").iterdir()
+    assert "1 completed" in log.read_text()
