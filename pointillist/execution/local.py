@@ -109,6 +109,8 @@ class LocalRun:
         self._session = self._sessions.open()
         self._journal = JournalWriter(self._plan.journal, self._session)
         self._selector = selectors.DefaultSelector()
+        # Commands that come back to this project know by it that their task is claimed already.
+        os.environ[SESSION_VARIABLE] = self._session.id
         try:
             with self._signals():
                 self._consider(self._plan.tasks())
@@ -229,18 +231,15 @@ class LocalRun:
             self._observer.started(task)
         if self._left is not None:
             self._left -= len(tasks)
-        name = f"{self._session.id}-{next(self._numbers)}" if len(tasks) > 1 else tasks[0].aggregate.id
-        log = os.path.join(self._state_folder, "logs", quote(operation.name, safe=""), f"{name}.log")
-        if len(tasks) == 1:
-            log = _fresh(log)
-        os.makedirs(os.path.dirname(log), exist_ok=True)
-        batch = name if len(tasks) > 1 else None
+        batch = f"{self._session.id}-{next(self._numbers)}" if len(tasks) > 1 else None
+        log, log_fd = self._new_log(operation.name, batch or tasks[0].aggregate.id)
         relative = os.path.relpath(log, self._root)
         work = Work(
             operation,
             {t.aggregate.id: t for t in tasks},
             {t.aggregate.id: self._journal.start(*t.key, log=relative, batch=batch) for t in tasks},
             log,
+            log_fd,
             machine.take(Needs.largest(map(self._needs, tasks))) if machine is not None else NOTHING,
             NoProcess(),
             report=f"{log}.report" if operation.is_batched and operation.cmd else None,
@@ -250,13 +249,26 @@ class LocalRun:
         try:
             work.process = self._process(work)
         except Exception as error:
-            with open(log, "a", encoding="utf-8") as file:
-                file.write(f"{type(error).__name__}: {error}\n")
+            os.write(log_fd, f"{type(error).__name__}: {error}\n".encode())
             work.process = NoProcess(Ended(1, f"{type(error).__name__}: {error}"))
         self._running.append(work)
         handle = work.process.fileno()
         if handle is not None:
             self._selector.register(handle, selectors.EVENT_READ, work)
+
+    def _new_log(self, operation: str, name: str) -> tuple[str, int]:
+        """Make a log; the first attempt's has a plain name, later ones are numbered."""
+        folder = os.path.join(self._state_folder, "logs", quote(operation, safe=""))
+        for number in itertools.count(1):
+            path = os.path.join(folder, f"{name}.log" if number == 1 else f"{name}.{number}.log")
+            try:
+                return path, os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                os.makedirs(folder, exist_ok=True)
+                return self._new_log(operation, name)
+        raise AssertionError("there is always a next number")
 
     def _process(self, work: Work) -> Process:
         job_ids = [i for task in work.tasks.values() for i in task.aggregate.job_ids]
@@ -271,10 +283,9 @@ class LocalRun:
                 for task in work.tasks.values():
                     work.operation.hooks.start(work.operation.name, *self._jobs(task))
             command = command_line(work.operation, list(work.tasks), jobs, entrypoint=self._entrypoint)
-            env[SESSION_VARIABLE] = self._session.id
             if work.report:
                 env[REPORT_VARIABLE] = work.report
-            return ShellProcess(command, log=work.log, cwd=self._root, env=env, keep_fd=self._session.lock_fd)
+            return ShellProcess(command, output=work.log_fd, cwd=self._root, env=env, keep_fd=self._session.lock_fd)
         if self._rules.inline:
             return InlineCall(lambda: self._call(work.operation.name, {}, *job_ids), log=work.log)
         worker = self._idle.pop() if self._idle else self._new_worker()
@@ -313,8 +324,7 @@ class LocalRun:
         for work in list(self._running):
             handle = work.process.fileno()
             ended = work.process.poll()
-            if not (self._rules.inline and not work.operation.cmd):
-                work.pass_output(self._observer.output, everything=ended is not None)
+            work.pass_output(self._observer.output, everything=ended is not None)
             for task_id, error in work.read_report():
                 self._judge(work, task_id, Ended(1, error) if error else Ended(0))
             if ended is not None:
@@ -354,7 +364,7 @@ class LocalRun:
                 self._close(work, task_id, Outcome.INTERRUPTED, ended, "the batch ended before it came to this task")
             else:
                 self._judge(work, task_id, ended)
-        work.remove_report()
+        work.close()
 
     def _judge(self, work: Work, task_id: str, ended: Ended) -> None:
         """Decide by its post-conditions how a task ended, and record it."""
@@ -457,21 +467,14 @@ class LocalRun:
 
     def _shut_down(self) -> None:
         """Leave nothing running and nothing claimed, also after an error of our own."""
+        os.environ.pop(SESSION_VARIABLE, None)
         for work in self._running:
             work.process.signal(signals.SIGKILL)
             for task_id in list(work.open):
                 self._close(work, task_id, Outcome.INTERRUPTED, Ended(-signals.SIGKILL), "the run ended before it")
+            work.close()
         for worker in self._workers:
             worker.close()
         self._selector.close()
         self._journal.close()
         self._session.close()
-
-
-def _fresh(path: str) -> str:
-    """Return a name for a new log: the first attempt's is plain, later ones are numbered."""
-    base, number, fresh = path.removesuffix(".log"), 1, path
-    while os.path.exists(fresh):
-        number += 1
-        fresh = f"{base}.{number}.log"
-    return fresh

@@ -73,8 +73,8 @@ class ShellProcess:
     ----------
     command
         Handed to ``/bin/sh -c``.
-    log
-        Path of the file for standard output and standard error.
+    output
+        The open file for standard output and standard error.
     cwd
         Folder to run in.
     env
@@ -83,18 +83,17 @@ class ShellProcess:
         A descriptor the process and its children keep open.
     """
 
-    def __init__(self, command: str, *, log: str, cwd: str, env: dict[str, str], keep_fd: int) -> None:
-        with open(log, "ab", buffering=0) as output:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=cwd,
-                env=os.environ | env,
-                pass_fds=(keep_fd,),
-                start_new_session=True,
-            )
+    def __init__(self, command: str, *, output: int, cwd: str, env: dict[str, str], keep_fd: int) -> None:
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=os.environ | env if env else None,
+            pass_fds=(keep_fd,),
+            start_new_session=True,
+        )
         self._pidfd = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
         self._ended: Ended | None = None
 

@@ -27,6 +27,7 @@ class Work:
     tasks: dict[str, Task]
     attempts: dict[str, Attempt]
     log: str
+    log_fd: int
     grant: Grant
     process: Process
     report: str | None = None
@@ -67,27 +68,25 @@ class Work:
                 if event == "end":
                     yield task_id, str(error)
 
-    def remove_report(self) -> None:
-        """Remove the report, which is of no use when the process has ended."""
+    def pass_output(self, take: Callable[[bytes], None], *, everything: bool) -> None:
+        """Hand on what the process has newly printed: whole lines, or with ``everything`` also an unfinished one."""
+        while chunk := os.pread(self.log_fd, 1 << 20, self._log_read):
+            if not everything:
+                chunk = chunk[: chunk.rfind(b"\n") + 1]
+                if not chunk:
+                    return
+            self._log_read += len(chunk)
+            take(chunk)
+
+    def close(self) -> None:
+        """Let go of the files that are of no use when the process has ended: the report, and a log that is empty."""
         if self.report is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.report)
-
-    def pass_output(self, take: Callable[[bytes], None], *, everything: bool) -> None:
-        """Hand on what the process has newly printed: whole lines, or with ``everything`` also an unfinished one."""
-        try:
-            with open(self.log, "rb") as file:
-                file.seek(self._log_read)
-                while chunk := file.read(1 << 20):
-                    if not everything:
-                        chunk = chunk[: chunk.rfind(b"\n") + 1]
-                        if not chunk:
-                            return
-                        file.seek(self._log_read + len(chunk))
-                    self._log_read += len(chunk)
-                    take(chunk)
-        except FileNotFoundError:
-            return
+        if os.fstat(self.log_fd).st_size == 0:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.log)
+        os.close(self.log_fd)
 
     def _new_lines(self, path: str) -> list[bytes]:
         try:
