@@ -41,7 +41,7 @@ pids+=("$!")
 {% block footer %}
 
 {% if parallel %}
-for pid in "${pids[@]}"; do
+for pid in ${pids[@]+"${pids[@]}"} $(jobs -p); do
     wait "$pid" || status=$?
 done
 wait

@@ -1,0 +1,30 @@
+#!/bin/bash
+#SBATCH --job-name=Project/train/0123456789
+#SBATCH --output=logs/train-0123-%j.out
+#SBATCH --time=02:00:00
+#SBATCH --ntasks=4
+#SBATCH --cpus-per-task=3
+#SBATCH --gpus-per-task=1
+#SBATCH --mem-per-cpu=512M
+
+set -e
+set -u
+
+cd '/home/ada/my study'
+export POINTILLIST_SUBMISSION=Project/train/0123456789
+status=0
+pids=()
+
+# train: Project/11111111111111111111111111111111/train/
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 11111111111111111111111111111111 &
+pids+=("$!")
+
+# train: Project/22222222222222222222222222222222/train/
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 22222222222222222222222222222222 &
+pids+=("$!")
+
+for pid in ${pids[@]+"${pids[@]}"} $(jobs -p); do
+    wait "$pid" || status=$?
+done
+wait
+exit "${status:-0}"

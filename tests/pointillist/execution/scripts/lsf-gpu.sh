@@ -1,0 +1,23 @@
+#!/bin/bash
+#BSUB -J Project/train/0123456789
+#BSUB -gpu "num=1"
+#BSUB -M 4096MB
+#BSUB -W 12:00
+#BSUB -o "logs/train-0123-%J.out"
+#BSUB -n 1
+#BSUB -R "affinity[core(2)]"
+#BSUB -R "span[hosts=1]"
+#BSUB -R "rusage[mem=4096MB/task]"
+
+set -e
+set -u
+
+cd '/home/ada/my study'
+export POINTILLIST_SUBMISSION=Project/train/0123456789
+status=0
+pids=()
+
+# train: Project/11111111111111111111111111111111/train/
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 11111111111111111111111111111111 || status=$?
+
+exit "${status:-0}"

@@ -1,0 +1,33 @@
+#!/bin/bash
+#SBATCH --job-name=Project/train/0123456789
+#SBATCH --output=logs/train-0123-%A_%a.out
+#SBATCH --time=01:00:00
+#SBATCH --array=0-1
+#SBATCH --ntasks=1
+#SBATCH --nodes=1
+#SBATCH --mem=2048M
+
+#SBATCH --partition=cpu
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=2G
+#SBATCH --time=01:00:00
+
+set -e
+set -u
+
+cd '/home/ada/my study'
+export POINTILLIST_SUBMISSION=Project/train/0123456789
+# One element of an array of 2. By hand: bash SCRIPT INDEX, from 0 to 1.
+elements=(
+    00000000000000000000000000000000
+    00000000000000000000000000000001
+)
+index="${1:-${SLURM_ARRAY_TASK_ID}}"
+read -r -a ids <<<"${elements[$index]}"
+status=0
+pids=()
+module load anaconda3
+# offset 0 of train (Project/11111111111111111111111111111111/train/)
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j "${ids[0]}"
+
+exit "${status:-0}"

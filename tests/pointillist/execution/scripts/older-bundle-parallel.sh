@@ -1,0 +1,33 @@
+#!/bin/bash
+#SBATCH --job-name=Project/train/0123456789
+#SBATCH --output=logs/train-0123-%j.out
+#SBATCH --time=01:00:00
+#SBATCH --ntasks=3
+#SBATCH --nodes=1
+#SBATCH --mem-per-cpu=2048M
+
+#SBATCH --partition=cpu
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=6G
+#SBATCH --time=01:00:00
+
+set -e
+set -u
+
+cd '/home/ada/my study'
+export POINTILLIST_SUBMISSION=Project/train/0123456789
+status=0
+pids=()
+module load anaconda3
+# offset 0 of train (Project/11111111111111111111111111111111/train/)
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 11111111111111111111111111111111 &
+# offset 1 of train (Project/22222222222222222222222222222222/train/)
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 22222222222222222222222222222222 &
+# offset 2 of train (Project/33333333333333333333333333333333/train/)
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 33333333333333333333333333333333 &
+
+for pid in ${pids[@]+"${pids[@]}"} $(jobs -p); do
+    wait "$pid" || status=$?
+done
+wait
+exit "${status:-0}"

@@ -1,0 +1,25 @@
+#!/bin/bash
+#SBATCH --job-name=Project/train/0123456789
+#SBATCH --output=logs/train-0123-%j.out
+#SBATCH --time=01:00:00
+#SBATCH --ntasks=1
+#SBATCH --nodes=1
+#SBATCH --mem=2048M
+
+#SBATCH --partition=cpu
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=2G
+#SBATCH --time=01:00:00
+
+set -e
+set -u
+
+cd '/home/ada/my study'
+export POINTILLIST_SUBMISSION=Project/train/0123456789
+status=0
+pids=()
+module load anaconda3
+# offset 0 of train (Project/11111111111111111111111111111111/train/)
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 11111111111111111111111111111111
+
+exit "${status:-0}"

@@ -1,0 +1,32 @@
+#!/bin/bash
+#SBATCH --job-name=Project/train/0123456789
+#SBATCH --partition=gpu-v100
+#SBATCH --output=logs/train-0123-%j.out
+#SBATCH --time=12:00:00
+
+#SBATCH --qos=embers
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=2
+#SBATCH --gpus=1
+#SBATCH --mem=4096M
+
+set -e
+set -u
+
+cd '/home/ada/my study'
+export POINTILLIST_SUBMISSION=Project/train/0123456789
+status=0
+pids=()
+
+module load cuda
+module load anaconda3
+# The scripts of conda read variables that nobody has set.
+set +u
+eval "$(conda shell.bash hook)"
+conda activate 'my env'
+set -u
+
+# train: Project/11111111111111111111111111111111/train/
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 11111111111111111111111111111111 || status=$?
+
+exit "${status:-0}"
