@@ -50,6 +50,7 @@ def test_runs_until_nothing_is_eligible(make_study, parallel: list[str]) -> None
 
 def test_a_batch_is_one_process_each_of_parallel(make_study) -> None:
     study = make_study(CHAIN, *POINTS)
+    study.cli("run", "-o", "first")
     study.cli("run", "--parallel", "2")
     logs = list((study.path / ".pointillist" / "logs" / "second").iterdir())
     assert sorted(len(log.read_text().splitlines()) for log in logs) == [3, 3]
