@@ -24,6 +24,7 @@ from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import PointillistError, UserOperationError
 from pointillist.execution.commands import SESSION_VARIABLE, command_line, needs_own_process
+from pointillist.execution.following import SUBMISSION_VARIABLE
 from pointillist.execution.machine import NOTHING, Needs, threads_of
 from pointillist.execution.processes import Ended, InlineCall, NoProcess, Process, ShellProcess, Worker
 from pointillist.execution.ready import ReadyTasks
@@ -179,7 +180,9 @@ class LocalRun:
         # A process at work on a single task, or on the end of a batch, will soon be free to take its share.
         soon = sum(work.is_nearly_through for work in self._running)
         while True:
-            shares = free + soon + self._sessions.count_alive() - 1
+            # What a cluster job was given is its own; the other sessions of the project have shares of theirs.
+            others = 0 if os.environ.get(SUBMISSION_VARIABLE) else self._sessions.count_alive() - 1
+            shares = free + soon + others
             taken = self._ready.take(self._fits, shares=shares, weight=self._weight, most=self._left)
             claimed = [task for task in taken if self._claim(task)]
             if claimed or not taken:
