@@ -226,7 +226,10 @@ class Following:
         if job is None:
             return self._gone(one, number)
         if job.state.is_final:
-            words = job.reason_words or _ENDINGS.get(job.state.value, "")
+            words = _ENDINGS.get(job.state.value, "")
+            # A reason to wait may still stand there when a job has ended; it says nothing about the end.
+            if job.state.value == "failed" or "it waits for failed" in job.reason_words:
+                words = job.reason_words or words
             return Ending(job.state.value, words, answer.asked, job.exit_code, job.node)
         running = job.state.value in ("running", "suspended", "ending")
         presence = Presence.RUNNING if running else Presence.QUEUED

@@ -162,6 +162,74 @@ def test_cancelled_task_may_run_again(make_study: Any, real_slurm: SlurmService)
     assert states(study) == {"first": {"completed"}}
 
 
+def ended_badly(
+    study: Any, slurm: SlurmService, command: list[str], before: Callable[[], object] = lambda: None
+) -> str:
+    """Start a task, end its cluster job by a command of Slurm's, and return what status says of it."""
+    (study.path / "sleep").touch()
+    submitted = study.cli("submit", "--no-array")
+    until((study.path / "started").exists)
+    cluster_id = submitted.stdout.split()[0]
+    before()
+    slurm.run(*(word.format(id=cluster_id) for word in command))
+    until(lambda: slurm.run("squeue", "-h", "-o", "%T").strip() in ("", "PENDING"))
+    (study.path / "sleep").unlink()
+    return str(study.cli("status").stderr)
+
+
+def finishes(study: Any, slurm: SlurmService, *options: str) -> None:
+    study.cli("submit", *options)
+    until(lambda: queue_is_empty(slurm))
+    assert states(study) == {"first": {"completed"}}
+
+
+def test_scancel_is_said_and_a_submit_finishes(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(SLEEPING, {"x": 1})
+    said = ended_badly(study, real_slurm, ["scancel", "{id}"])
+    assert "cancelled" in said
+    assert "next: python project.py submit" in said
+    finishes(study, real_slurm)
+
+
+def test_time_limit_is_said_and_a_submit_finishes(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(SLEEPING, {"x": 1})
+    # Limits count in minutes; the end of a running job can be set to the second.
+    said = ended_badly(study, real_slurm, ["scontrol", "update", "jobid={id}", "EndTime=now+1second"])
+    assert "timed out. It ran into its time limit." in said
+    assert "walltime" in said
+    assert "logs/cluster/first-" in said
+    assert states(study) == {"first": {"failed"}}
+    assert study.cli("submit").stdout == ""
+    finishes(study, real_slurm, "--retry-failed")
+
+
+def test_lost_node_is_said_and_a_submit_finishes(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(SLEEPING.replace("cmd=True", 'cmd=True, directives={"requeue": False}'), {"x": 1})
+    # The power goes; left alone, Slurm would notice after five minutes.
+    down = ["scontrol", "update", "nodename=n1", "state=down", "reason=test"]
+    try:
+        said = ended_badly(study, real_slurm, down, before=real_slurm.kill_node)
+        assert "Its node failed." in said
+        assert states(study) == {"first": {"eligible"}}
+    finally:
+        real_slurm.start_node()
+        real_slurm.run("scontrol", "update", "nodename=n1", "state=resume")
+    finishes(study, real_slurm)
+
+
+def test_broken_script_fails_its_tasks_and_shows_where(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(SLEEPING, {"x": 1})
+    (study.path / "templates").mkdir()
+    template = "{% extends base_script %}{% block custom_content %}module_that_is_not_there load x{% endblock %}"
+    (study.path / "templates" / "script.sh").write_text(template)
+    study.cli("submit")
+    until(lambda: queue_is_empty(real_slurm))
+    said = study.cli("status").stderr
+    assert "Its script ended with an error." in said
+    assert states(study) == {"first": {"failed"}}
+    assert "module_that_is_not_there" in study.cli("logs").stdout
+
+
 def test_dead_scheduler_hides_nothing_else_and_takes_nothing(make_study: Any, real_slurm: SlurmService) -> None:
     study = make_study(BODY, *POINTS)
     study.cli("submit", "--hold", "-n", "2")
