@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, Self
 
 from pointillist.execution.terms import Observer
 from pointillist.state.journal import Attempt, Outcome
-from pointillist.state.plan import Plan, State, Task
+from pointillist.state.plan import Plan, Task
 
 LINE_EVERY_S = 10.0
 
@@ -17,9 +18,8 @@ LINE_EVERY_S = 10.0
 class Progress(Observer):
     """Counts tasks, and says in calm lines when an operation is through and, on long runs, how far things are."""
 
-    def __init__(self, plan: Plan, tasks: list[Task]) -> None:
-        open_states = (State.COMPLETED, State.BROKEN)
-        self._left = Counter(t.operation.name for t in tasks if plan.state(t) not in open_states)
+    def __init__(self, plan: Plan, tasks: Collection[Task]) -> None:
+        self._left = plan.count_open(tasks)
         self._total = Counter(self._left)
         self._running: Counter[str] = Counter()
         self._failed = 0
@@ -118,6 +118,6 @@ class ProgressBar(Progress):
         self._bar.console.print(text, markup=False)
 
 
-def observer_for(plan: Plan, tasks: list[Task], *, show_bar: bool) -> Progress:
+def observer_for(plan: Plan, tasks: Collection[Task], *, show_bar: bool) -> Progress:
     """Return what suits standard error."""
     return (ProgressBar if show_bar and sys.stderr.isatty() else Progress)(plan, tasks)

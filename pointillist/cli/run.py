@@ -83,16 +83,19 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
         ):
             print(line)
         return EXIT_OK
-    tasks = [task for task in plan.tasks() if selection.wants(task)]
+    is_whole = selection.operations is None and selection.aggregate_ids is None
+    tasks = plan.all_tasks() if is_whole else [task for task in plan.tasks() if selection.wants(task)]
     for error in plan.workspace.broken.values():
         print(f"Left out: {error} {error.hint}", file=sys.stderr)
     if not tasks:
         print("There are no jobs yet. init.py makes them: python init.py", file=sys.stderr)
         return EXIT_OK
-    states = {task.key: plan.state(task) for task in tasks}
+    if is_whole:
+        failed_before = list(plan.tasks_in({State.FAILED}))
+    else:
+        failed_before = [task for task in tasks if plan.state(task) is State.FAILED]
     for message in dict.fromkeys(str(error) for error in plan.errors.values()):
         print(f"Left out: {message}", file=sys.stderr)
-    failed_before = [task for task in tasks if states[task.key] is State.FAILED]
     observer = observer_for(plan, tasks, show_bar=not arguments.no_progress)
     with observer:
         summary = start(project, plan, selection, _rules(project, plan, arguments), observer=observer)

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pointillist.cli import on_cluster
@@ -109,7 +109,7 @@ def show(project: FlowProject, arguments: argparse.Namespace, file: Any, err: An
     """Work the status out and print it: the answer to ``file``, remarks to ``err``."""
     status = gather(project, arguments)
     if arguments.json:
-        print(json.dumps(document(project, status), indent=2), file=file)
+        _print_document(document(project, status), file)
         return
     if not status.plan.workspace.job_ids and not status.plan.workspace.broken:
         print("There are no jobs yet. init.py makes them: python init.py", file=file)
@@ -132,13 +132,15 @@ def gather(project: FlowProject, arguments: argparse.Namespace) -> Status:
     plan = plan_for(project, definition, arguments.job_id if alone else None)
     selection = selected_jobs(project, plan, arguments)
     chosen = None if selection.aggregate_ids is None else frozenset(selection.aggregate_ids)
-    tasks = _narrowed(plan, [task for task in plan.tasks() if selection.wants(task)], arguments)
+    everything = plan.all_tasks()
+    is_whole = selection.operations is None and chosen is None
+    tasks = _narrowed(plan, everything if is_whole else list(filter(selection.wants, everything)), arguments)
     job_ids = [i for i in plan.workspace.job_ids if chosen is None or i in chosen]
     counts = [count_group(plan, group, chosen) for group in groups]
-    return Status(plan, tasks, job_ids, counts, worn_labels(plan, job_ids))
+    return Status(plan, tasks, job_ids, counts, worn_labels(plan, job_ids), tasks is everything)
 
 
-def _narrowed(plan: Plan, tasks: list[Task], arguments: argparse.Namespace) -> list[Task]:
+def _narrowed(plan: Plan, tasks: Collection[Task], arguments: argparse.Namespace) -> Collection[Task]:
     """Return the tasks in the states that are asked for, of the jobs that are asked for."""
     states = {state for state in NARROWED if getattr(arguments, state.value)}
     if states:
@@ -202,12 +204,28 @@ def document(project: FlowProject, status: Status) -> dict[str, Any]:
             for count in status.groups
         ],
         "labels": dict(Counter(text for worn in status.labels.values() for text in worn)),
-        "tasks": [_task_document(status, task) for task in status.tasks],
+        "tasks": (_task_document(status, task) for task in status.tasks),
         "errors": [
             {"message": str(error), "hint": error.hint}
             for error in [*status.errors(), *on_cluster.troubles(status.plan)]
         ],
     }
+
+
+def _print_document(content: dict[str, Any], file: Any) -> None:
+    """Print a document as JSON, each task on a line of its own as soon as it is known."""
+    lead = "{"
+    for key, value in content.items():
+        file.write(f"{lead}\n  {json.dumps(key)}: ")
+        lead = ","
+        if key == "tasks":
+            file.write("[")
+            for number, task in enumerate(value):
+                file.write(("," if number else "") + "\n    " + json.dumps(task))
+            file.write("\n  ]")
+        else:
+            file.write(json.dumps(value, indent=2).replace("\n", "\n  "))
+    file.write("\n}\n")
 
 
 def _task_document(status: Status, task: Task) -> dict[str, Any]:
@@ -230,9 +248,9 @@ def _advise(status: Status, err: Any) -> None:
         print(f"\n{error}" + (f"\n{error.hint}" if error.hint else ""), file=err)
     if len(errors) > 10:
         print(f"... and {len(errors) - 10} more; --json has them all.", file=err)
-    for text in on_cluster.advice(status.plan, status.tasks):
+    for text in on_cluster.advice(status.plan, status.tasks) if status.plan.cluster is not None else ():
         print(f"\n{text}", file=err)
-    if any(status.plan.state(task) is State.FAILED for task in status.tasks):
+    if any(count[State.FAILED] for count in status.counts().values()):
         print(
             "\nFailed tasks: `python project.py logs` shows why, `python project.py run --retry-failed` tries again.",
             file=err,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pointillist.cli import on_cluster
@@ -41,13 +41,19 @@ class Status:
     """What a status is about: the selected tasks, jobs and groups of a plan, with the labels the jobs wear."""
 
     plan: Plan
-    tasks: list[Task]
+    tasks: Collection[Task]
     job_ids: list[str]
     groups: list[GroupCount] = field(default_factory=list)
     labels: dict[str, list[str]] = field(default_factory=dict)
+    is_whole: bool = False
+    """Whether it is about every task of the plan: then they are counted without a look at each."""
 
     def counts(self) -> dict[str, Counter[State]]:
         """Return how many tasks of each operation are in each state."""
+        if self.is_whole:
+            operations = self.plan.definition.operations.items()
+            counted = {name: Counter(self.plan.count_states(operation)) for name, operation in operations}
+            return {name: count for name, count in counted.items() if count.total()}
         counts = {task.operation.name: Counter[State]() for task in self.tasks}
         for task in self.tasks:
             counts[task.operation.name][self.plan.state(task)] += 1
@@ -64,7 +70,7 @@ class Status:
 def worn_labels(plan: Plan, job_ids: Iterable[str]) -> dict[str, list[str]]:
     """Return the labels of each job; a job whose label can't be worked out is noted as an error of the plan."""
     worn: dict[str, list[str]] = {}
-    for job_id in job_ids:
+    for job_id in job_ids if plan.definition.labels else ():
         texts = set()
         for label in plan.definition.labels.values():
             try:

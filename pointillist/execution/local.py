@@ -114,7 +114,7 @@ class LocalRun:
         os.environ[SESSION_VARIABLE] = self._session.id
         try:
             with self._signals():
-                self._consider(self._plan.tasks())
+                self._consider(self._plan.tasks_in(self._startable))
                 while self._go_on():
                     self._wait()
         finally:
@@ -122,9 +122,7 @@ class LocalRun:
         for _, _, task in self._paused:
             self._summary.failed.append((task, self._last_attempt[task.key]))
         self._summary.was_interrupted = self._stops > 0
-        self._summary.elsewhere = [
-            task for task in self._plan.tasks() if self._wants(task) and self._plan.state(task) is State.RUNNING
-        ]
+        self._summary.elsewhere = [task for task in self._plan.tasks_in({State.RUNNING}) if self._wants(task)]
         return self._summary
 
     # Choosing and starting
@@ -147,7 +145,7 @@ class LocalRun:
         # Conditions may read what the engine doesn't know of, and jobs may have come: look once more at everything.
         self._plan.refresh()
         self._ready.clear()
-        self._consider(self._plan.tasks())
+        self._consider(self._plan.tasks_in(self._startable))
         return bool(self._ready)
 
     @property

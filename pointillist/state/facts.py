@@ -78,6 +78,21 @@ class Facts:
             del open_jobs.again[job_id]
         return True
 
+    def are_declared(self, conditions: Iterable[Condition]) -> bool:
+        """Say whether conditions are answered without calling a function of the user's."""
+        for condition in conditions:
+            if isinstance(condition, Not):
+                parts: tuple[Condition, ...] = (condition.condition,)
+            elif isinstance(condition, Copied):
+                parts = tuple(c for f in condition.functions for c in condition.conditions(self.operation_of(f)))
+            elif condition in self._declared or isinstance(condition, Never):
+                continue
+            else:
+                return False
+            if not self.are_declared(parts):
+                return False
+        return True
+
     def column(self, condition: Condition, needed: bytes) -> bytes:
         """Answer a condition for all jobs.
 

@@ -23,7 +23,7 @@ from pointillist.state.journal import Attempt, Journal, Outcome
 from pointillist.state.sessions import Sessions
 from pointillist.state.submissions import OnCluster, Presence
 from pointillist.state.survey import NO, UNKNOWN, YES
-from pointillist.state.workspace import Workspace
+from pointillist.state.workspace import ONE_BY_ONE, Workspace
 
 
 class State(StrEnum):
@@ -73,6 +73,22 @@ class Task(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.operation.name} ({self.aggregate.id})"
+
+
+class _AllTasks(Collection[Task]):
+    """All tasks of a plan; counting them makes none."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __iter__(self) -> Iterator[Task]:
+        return self._plan.tasks()
+
+    def __len__(self) -> int:
+        return sum(map(self._plan.count_tasks, self._plan.definition.operations.values()))
+
+    def __contains__(self, task: object) -> bool:
+        return isinstance(task, Task) and self._plan.find(*task.key) == task
 
 
 class ClusterWatch(Protocol):
@@ -127,6 +143,8 @@ class Plan:
         self._is_surveyed = False
         self._states: dict[tuple[str, str], State] = {}
         self._columns: dict[str, bytearray] = {}
+        self._asked = Counter[str]()
+        self._singles: list[Aggregate] | None = None
         self._groups: dict[str, dict[str, Task]] = {}
         self._with_job: dict[str, dict[str, list[Task]]] = {}
 
@@ -135,12 +153,18 @@ class Plan:
         for operation in self.definition.operations.values():
             yield from self.tasks_of(operation)
 
+    def all_tasks(self) -> Collection[Task]:
+        """Return all tasks as a collection that makes each when it is looked at."""
+        return _AllTasks(self)
+
     def tasks_of(self, operation: Operation) -> Iterable[Task]:
         """Iterate over the tasks of one operation."""
         self._survey()
-        if operation.aggregator.is_single:
-            return (Task(operation, Aggregate(i, (i,))) for i in self.workspace.job_ids)
-        return self._tasks_by_id(operation).values()
+        if not operation.aggregator.is_single:
+            return self._tasks_by_id(operation).values()
+        if self._singles is None:
+            self._singles = [Aggregate(i, (i,)) for i in self.workspace.job_ids]
+        return (Task(operation, aggregate) for aggregate in self._singles)
 
     def tasks_in(self, states: Collection[State], operations: Iterable[Operation] | None = None) -> Iterator[Task]:
         """Iterate over the tasks that are in one of some states, without a look at each of the others."""
@@ -173,10 +197,12 @@ class Plan:
     def state(self, task: Task) -> State:
         """Return the state of a task, worked out at the first question."""
         operation, aggregate = task
-        if self._is_surveyed and operation.aggregator.is_single:
-            column = self._columns.get(operation.name)
+        column = self._columns.get(operation.name)
+        if column is None and self._is_surveyed and operation.aggregator.is_single:
+            column = self._column_if_worthwhile(operation)
+        if column is not None:
             place = self.facts.places.get(aggregate.id)
-            if column is not None and place is not None:
+            if place is not None and column[place] != _NO_TASK:
                 if column[place] == _OPEN:
                     column[place] = _CODES[self._work_out(task)]
                 return _STATES[column[place]]
@@ -185,6 +211,11 @@ class Plan:
             state = self._states[task.key] = self._work_out(task)
         return state
 
+    def count_tasks(self, operation: Operation) -> int:
+        """Count the tasks of an operation."""
+        is_single = operation.aggregator.is_single
+        return len(self.workspace.job_ids if is_single else self._tasks_by_id(operation))
+
     def count_states(self, operation: Operation) -> dict[State, int]:
         """Count the tasks of an operation by their states."""
         if operation.aggregator.is_single:
@@ -192,6 +223,14 @@ class Plan:
             return {state: column.count(code) for state, code in _CODES.items()}
         states = Counter(self.state(task) for task in self.tasks_of(operation))
         return {state: states[state] for state in State}
+
+    def count_open(self, tasks: Iterable[Task]) -> Counter[str]:
+        """Count, by operation, the tasks that have work left that can be done."""
+        closed = (State.COMPLETED, State.BROKEN)
+        if not isinstance(tasks, _AllTasks):
+            return Counter(task.operation.name for task in tasks if self.state(task) not in closed)
+        counted = {name: self.count_states(operation) for name, operation in self.definition.operations.items()}
+        return Counter({name: sum(n for s, n in counts.items() if s not in closed) for name, counts in counted.items()})
 
     def count_labels(self) -> dict[str, int] | None:
         """Count the jobs that wear each label; None when that takes a look at each job."""
@@ -309,6 +348,13 @@ class Plan:
         for place in self._broken_places():
             jobs[place] = NO
         return bytes(jobs)
+
+    def _column_if_worthwhile(self, operation: Operation) -> bytearray | None:
+        """Return the column of an operation if it costs nothing, or when so much was asked that more will follow."""
+        asked = self._asked[operation.name] = self._asked[operation.name] + 1
+        if asked > ONE_BY_ONE or self.facts.are_declared((*operation.pre, *operation.post)):
+            return self._column(operation)
+        return None
 
     def _column(self, operation: Operation) -> bytearray:
         """Return the states of all tasks of an operation on single jobs, worked out in one sweep."""

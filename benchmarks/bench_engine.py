@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+"""Measure the engine beside signac-flow 0.29.1: whole processes, on the same workspaces, in the same run.
+
+    python benchmarks/bench_engine.py                        10^2 to 10^5 jobs
+    python benchmarks/bench_engine.py --sizes 1000           one size
+    python benchmarks/bench_engine.py --sizes 1000000 --only status-again --no-peer
+
+The peer is installed into an environment of its own, or taken from ``--peer PYTHON``. Peak memory is that of the
+largest process. The table goes to standard output and, with ``--record``, to ``benchmarks/records/engine.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PEER = "signac-flow==0.29.1"
+RECORD = ROOT / "benchmarks" / "records" / "engine.md"
+
+PROJECT = """\
+from {package} import FlowProject, aggregator
+
+class Project(FlowProject):
+    pass
+
+@Project.post.true("ready")
+@Project.operation
+def first(job):
+    job.document["ready"] = True
+
+@Project.pre.after(first)
+@Project.post.isfile("a.txt")
+@Project.operation
+def second(job):
+    open(job.fn("a.txt"), "w").close()
+
+@Project.pre.after(second)
+@Project.post.isfile("b.txt")
+@Project.operation
+def third(job):
+    open(job.fn("b.txt"), "w").close()
+{more}
+if __name__ == "__main__":
+    Project().main()
+"""
+
+GROUPED = """
+{content_condition}
+
+@Project.pre(has_result)
+@Project.post.isfile("table.txt")
+@Project.operation(aggregator=aggregator.groupby("point"))
+def together(*jobs):
+    for job in jobs:
+        open(job.fn("table.txt"), "w").close()
+"""
+
+CONTENT = {
+    "flow": """\
+import json
+def has_result(*jobs):
+    for job in jobs:
+        if not job.isfile("result.json"):
+            return False
+        with open(job.fn("result.json")) as file:
+            if "accuracy" not in json.load(file):
+                return False
+    return True""",
+    "pointillist": 'from pointillist import has_keys\nhas_result = has_keys("result.json", ["accuracy"])',
+}
+
+OPAQUE = """
+@Project.label
+def is_ready(job):
+    return job.document.get("ready", False)
+
+@Project.label
+def has_second(job):
+    return job.isfile("a.txt")
+"""
+
+TASKS = """\
+from {package} import FlowProject
+
+class Project(FlowProject):
+    pass
+
+@Project.post.isfile("python.txt")
+@Project.operation
+def python(job):
+    open(job.fn("python.txt"), "w").close()
+
+@Project.post.isfile("shell.txt")
+@Project.operation(cmd=True)
+def shell(job):
+    return "touch " + job.fn("shell.txt")
+
+if __name__ == "__main__":
+    Project().main()
+"""
+
+MAKE = {
+    "flow": "import signac, sys\np = signac.get_project()\n"
+    "for x in range(int(sys.argv[1])): p.open_job({'point': x // 3, 'seed': x % 3, 'rate': 0.001, 'kind': 'a'}).init()",
+    "pointillist": "import sys\nfrom pointillist import FlowProject, make_jobs\n"
+    "make_jobs(FlowProject(), [{'point': x // 3, 'seed': x % 3, 'rate': 0.001, 'kind': 'a'}"
+    " for x in range(int(sys.argv[1]))])",
+}
+
+
+@dataclass
+class Measured:
+    """What some runs of one command took."""
+
+    seconds: list[float]
+    peak_mb: float
+
+    def __str__(self) -> str:
+        spread = f" ({min(self.seconds):.2f}-{max(self.seconds):.2f})" if len(self.seconds) > 1 else ""
+        return f"{statistics.median(self.seconds):.2f} s{spread}, {self.peak_mb:.0f} MB"
+
+
+def measure(words: list[str], cwd: Path, *, repeats: int = 1, before: Callable[[], object] | None = None) -> Measured:
+    """Run a command several times, and say how long it took and what memory its largest process needed."""
+    seconds, peak = [], 0.0
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment |= {"PYTHONPATH": str(ROOT), "SIGNAC_FLOW_ENVIRONMENT": "StandardEnvironment"}
+    for _ in range(repeats):
+        if before is not None:
+            before()
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            words, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True
+        )
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds.append(time.perf_counter() - began)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{words} ended with {process.returncode}:\n{errors[-2000:]}")
+        peak = max(peak, usage.ru_maxrss / 1024)
+    return Measured(seconds, peak)
+
+
+class Study:
+    """A workspace with the project files of both engines beside it."""
+
+    def __init__(self, folder: Path, jobs: int) -> None:
+        from pointillist import FlowProject
+
+        self.path = folder
+        self.jobs = jobs
+        folder.mkdir(parents=True)
+        self._project = FlowProject.init_project(folder)
+        for package in ("flow", "pointillist"):
+            grouped = GROUPED.format(content_condition=CONTENT[package])
+            for name, more in (("plain", ""), ("grouped", grouped), ("opaque", OPAQUE)):
+                text = PROJECT.format(package=package, more=more)
+                (folder / f"{package}_{name}.py").write_text(text)
+            (folder / f"{package}_tasks.py").write_text(TASKS.format(package=package))
+            (folder / f"{package}_make.py").write_text(MAKE[package])
+
+    def fill(self) -> None:
+        """Make the jobs, two thirds of them in the midst of their work."""
+        from pointillist import make_jobs
+
+        make_jobs(
+            self._project,
+            ({"point": x // 3, "seed": x % 3, "rate": 0.001, "kind": "a"} for x in range(self.jobs)),
+        )
+        for number, folder in enumerate(self.folders()):
+            if number % 3:
+                (folder / "signac_job_document.json").write_text('{"ready": true}')
+                (folder / "result.json").write_text('{"accuracy": 0.5, "loss": 0.25}')
+            if number % 3 == 2:
+                (folder / "a.txt").touch()
+
+    def folders(self) -> Iterator[Path]:
+        """Yield the job folders."""
+        for entry in os.scandir(self.path / "workspace"):
+            yield Path(entry.path)
+
+    def forget(self) -> None:
+        """Take away what our engine remembers."""
+        shutil.rmtree(self.path / ".pointillist", ignore_errors=True)
+
+    def settle(self) -> None:
+        """Wait until nothing is so new that it is not remembered, and let ours remember."""
+        time.sleep(3)
+
+    def change_ten(self) -> None:
+        """Change ten jobs."""
+        for number, folder in zip(range(10), self.folders(), strict=False):
+            (folder / f"changed-{time.time_ns()}-{number}").touch()
+
+    def clear_tasks(self) -> None:
+        """Undo the trivial tasks."""
+        self.forget()
+        for name in ("python.txt", "shell.txt"):
+            for path in (self.path / "workspace").glob(f"*/{name}"):
+                path.unlink()
+
+
+def rows(folder: Path, jobs: int, ours: str, peer: str | None, only: str | None) -> Iterator[list[str]]:
+    """Measure everything at one size; yield rows of the table."""
+    study = Study(folder, jobs)
+    big = jobs >= 30_000
+    repeats, peer_repeats = (3, 1) if big else (5, 3)
+
+    def row(
+        name: str,
+        what: str,
+        words: list[str],
+        *,
+        script: str = "plain",
+        before: Callable[[], object] | None = None,
+        cwd: Path | None = None,
+        peer_too: bool = True,
+        times: int = repeats,
+    ) -> Iterator[list[str]]:
+        if only and only not in name:
+            return
+        mine = measure([ours, f"pointillist_{script}.py", *words], cwd or folder, repeats=times, before=before)
+        theirs = None
+        if peer and peer_too:
+            peer_before = before if before in (study.clear_tasks, study.change_ten) else None
+            theirs = measure(
+                [peer, f"flow_{script}.py", *words], cwd or folder, repeats=min(times, peer_repeats), before=peer_before
+            )
+        ratio = f"{statistics.median(theirs.seconds) / statistics.median(mine.seconds):.0f}" if theirs else ""
+        yield [what, f"{jobs:,}", str(mine), str(theirs or ""), ratio]
+
+    if jobs <= 100_000 and not (only and only not in "make"):
+        # Into an empty workspace each; ours last, and the rest is measured on what it made.
+        theirs = measure([peer, "flow_make.py", str(jobs)], folder) if peer else None
+        shutil.rmtree(folder / "workspace", ignore_errors=True)
+        mine = measure([ours, "pointillist_make.py", str(jobs)], folder)
+        ratio = f"{theirs.seconds[0] / mine.seconds[0]:.0f}" if theirs else ""
+        yield ["making the jobs", f"{jobs:,}", str(mine), str(theirs or ""), ratio]
+    study.fill()
+    study.settle()
+    yield from row("status-first", "`status`, first time", ["status"], before=study.forget)
+    yield from row("status-again", "`status`, nothing changed", ["status"])
+    yield from row("status-ten", "`status`, ten jobs changed", ["status"], before=study.change_ten)
+    first, again = "`status`, groupby and JSON contents", "the same again"
+    yield from row("grouped-first", first, ["status"], script="grouped", before=study.forget)
+    yield from row("grouped-again", again, ["status"], script="grouped", peer_too=False)
+    yield from row("opaque", "`status`, two labels that are functions", ["status"], script="opaque")
+    yield from row("json", "`status --json`", ["status", "--json"])
+    yield from row("run-1", "`run -n 1`", ["run", "-n", "1"])
+    job_id = min(path.name for path in study.folders())
+    yield from row(
+        "run-job", "`run -o first -j ID`, aggregates declared", ["run", "-o", "first", "-j", job_id], script="grouped"
+    )
+    yield from row("exec", "`exec first ID`, aggregates declared", ["exec", "first", job_id], script="grouped")
+    if jobs in (100, 500, 1_000, 10_000):
+        for name, words in (
+            ("python tasks", ["run", "-o", "python"]),
+            ("python tasks, `--parallel 2`", ["run", "-o", "python", "--parallel", "2"]),
+            ("shell tasks", ["run", "-o", "shell"]),
+            ("shell tasks, `--parallel 2`", ["run", "-o", "shell", "--parallel", "2"]),
+        ):
+            yield from row(
+                "tasks",
+                f"{jobs:,} trivial {name}",
+                words,
+                script="tasks",
+                before=study.clear_tasks,
+                times=3 if jobs < 10_000 else 1,
+            )
+
+
+def table(lines: list[list[str]]) -> str:
+    """Return rows as a Markdown table."""
+    head = ["work", "jobs", "pointillist", "signac-flow", "ratio"]
+    text = ["| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines]]
+    return "\n".join(text)
+
+
+def surroundings(peer: str | None) -> str:
+    """Say on what machine, with what versions and from which commit."""
+    import signac
+
+    import pointillist
+
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{datetime.date.today()}, commit {commit}, pointillist {pointillist.__version__}, signac {signac.__version__},"
+        f" {PEER if peer else 'no peer'}, Python {platform.python_version()}; {os.cpu_count()} cores of {cpu},"
+        f" {memory:.0f} GiB, {platform.system()} {platform.release()}, a local disk. Whole processes, Python's start"
+        " included: median (least-most), peak memory of the largest process. The machine was shared: compare columns,"
+        " not seconds."
+    )
+
+
+def install_peer(folder: Path) -> str:
+    """Install the peer into an environment of its own; return its Python."""
+    venv.create(folder, with_pip=True)
+    python = str(folder / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
+    return python
+
+
+def main() -> None:
+    """Measure, print, and write down."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[18, 100, 500, 1_000, 10_000, 100_000])
+    parser.add_argument(
+        "--only", help="rows whose name holds this: status, grouped, opaque, json, run, exec, tasks, make"
+    )
+    parser.add_argument("--peer", help="a Python that has the peer; by default it is installed for the occasion")
+    parser.add_argument("--no-peer", action="store_true", help="measure ours only")
+    parser.add_argument("--folder", type=Path, help="where to make the workspaces; on a local disk")
+    parser.add_argument("--record", action="store_true", help=f"write the table to {RECORD.relative_to(ROOT)}")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
+        peer = None if arguments.no_peer else arguments.peer or install_peer(Path(temporary, "peer"))
+        lines = []
+        for size in arguments.sizes:
+            for line in rows(Path(temporary, f"study-{size}"), size, sys.executable, peer, arguments.only):
+                lines.append(line)
+                print("| " + " | ".join(line) + " |", file=sys.stderr, flush=True)
+            shutil.rmtree(Path(temporary, f"study-{size}"))
+        text = f"# The engine beside its peer\n\n{surroundings(peer)}\n\n{table(lines)}\n"
+    print(text)
+    if arguments.record:
+        RECORD.parent.mkdir(exist_ok=True)
+        RECORD.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
