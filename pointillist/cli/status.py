@@ -22,6 +22,7 @@ from pointillist.cli.views import (
     operation_table,
     worn_labels,
 )
+from pointillist.cli.watch import watch
 from pointillist.definition.aggregates import get_aggregate_id
 from pointillist.definition.groups import choose
 from pointillist.errors import EXIT_OK, PointillistError, near_matches
@@ -75,6 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--format", "--output-format", dest="format", choices=FORMATS, default="terminal", help="how to draw tables"
     )
+    output.add_argument(
+        "--watch", nargs="?", type=float, const=5.0, metavar="S", help="show it again every S seconds (5), until Ctrl-C"
+    )
     output.add_argument("--profile", nargs="?", const=True, help=argparse.SUPPRESS)
     for flag in ("--hide-progress", "--ignore-errors"):  # nothing to hide, and errors never stop a status
         output.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
@@ -84,7 +88,10 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     """Show the status."""
     if arguments.profile:
         print("--profile is left out: python -m cProfile project.py status tells the same.", file=sys.stderr)
-    show(project, arguments, sys.stdout, sys.stderr)
+    if arguments.watch is not None:
+        watch(lambda page: show(project, arguments, page, page), arguments.watch)
+    else:
+        show(project, arguments, sys.stdout, sys.stderr)
     return EXIT_OK
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 BODY = """
 import os
@@ -85,3 +86,19 @@ def test_help_of_every_command_has_examples(make_study) -> None:
     study = make_study(BODY)
     for command in COMMANDS:
         assert f"python project.py {command}" in study.cli(command, "--help").stdout
+
+
+def test_watch_shows_it_again_until_interrupted(make_study) -> None:
+    study = make_study(BODY, {"x": 0})
+    watching = study.start("status", "--watch", "1")
+    assert watching.stdout is not None
+    seen = [watching.stdout.readline() for _ in range(5)]
+    study.cli("run")
+    for line in watching.stdout:
+        seen.append(line)
+        if line.split()[:2] == ["second", "1"]:
+            break
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=30)
+    assert watching.returncode == 0
+    assert any(line.split()[:2] == ["second", "0"] for line in seen)
