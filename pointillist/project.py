@@ -230,7 +230,7 @@ class FlowProject(DataSpace):
         return Plan(
             definition or self.definition,
             self.read_workspace(job_ids),
-            self.journal(),
+            self.journal(job_ids),
             self.sessions(),
             lambda: self._code_version,
             follow(self),
@@ -243,11 +243,11 @@ class FlowProject(DataSpace):
         cache_folder = os.path.join(self.state_folder, "cache")
         return Workspace(self.workspace, self._open_job, cache_folder, only=job_ids)
 
-    def journal(self) -> Journal:
-        """Return the record of all attempts."""
+    def journal(self, aggregate_ids: Collection[str] | None = None) -> Journal:
+        """Return the record of all attempts, or of those at some aggregates."""
         from pointillist.state.journal import Journal
 
-        return Journal(os.path.join(self.state_folder, "journal"))
+        return Journal(os.path.join(self.state_folder, "journal"), only=aggregate_ids)
 
     def sessions(self) -> Sessions:
         """Return the sessions and claims of all processes that run tasks of this project."""

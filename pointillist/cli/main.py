@@ -98,6 +98,7 @@ def _describe(parser: argparse.ArgumentParser, chosen: str | None, project: Flow
             if hasattr(module, "add_project_arguments"):
                 module.add_project_arguments(project, command)
             command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show full tracebacks")
+            command.add_argument("-v", "--verbose", action="count", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _module(command: str) -> Any:

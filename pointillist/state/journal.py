@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pointillist.state.sessions import Session
+
+_ATTEMPT = re.compile(rb'"attempt": ?("[^"]*")')
 
 
 class Outcome(StrEnum):
@@ -79,10 +82,15 @@ class Journal:
     ----------
     path
         The folder with the journal files; it need not exist.
+    only
+        Read the attempts at these aggregates only. Lines about others are passed over without being decoded.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, only: Iterable[str] | None = None) -> None:
         self.path = path
+        chosen = None if only is None else frozenset(only)
+        # For more than a few, looking for each costs more than decoding every line.
+        self._only = None if chosen is None or len(chosen) > 20 else chosen
         self._attempts: dict[str, Attempt] | None = None
         self._last: dict[tuple[str, str], Attempt] = {}
 
@@ -128,13 +136,20 @@ class Journal:
             return
         for name in names:
             with open(os.path.join(self.path, name), "rb") as file:
-                for line in file:
+                for line in file if self._only is None else self._concerned(file.read()):
                     try:
                         record = json.loads(line)
                     except ValueError:
                         continue
                     if isinstance(record, dict):
                         yield name.removesuffix(".jsonl"), record
+
+    def _concerned(self, text: bytes) -> list[bytes]:
+        """Return the lines that may be about the aggregates of interest: some too many, none too few."""
+        about = _lines_with(text, [i.encode() for i in self._only or ()])
+        # The end of an attempt names the attempt only.
+        attempts = {found[1] for start, end in about if (found := _ATTEMPT.search(text, start, end))}
+        return [text[start:end] for start, end in sorted({*about, *_lines_with(text, attempts)})]
 
     def _take(self, session: str, record: dict[str, Any]) -> None:
         assert self._attempts is not None
@@ -258,3 +273,15 @@ class JournalWriter:
             self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         # One write a line: a line is there whole or, after a crash, recognisably cut off.
         os.write(self._handle, json.dumps(record, separators=(",", ":")).encode() + b"\n")
+
+
+def _lines_with(text: bytes, words: Iterable[bytes]) -> set[tuple[int, int]]:
+    """Return start and end of each line that holds one of the words."""
+    found = set()
+    for word in words:
+        at = text.find(word)
+        while at >= 0:
+            end = text.find(b"\n", at) + 1 or len(text)
+            found.add((text.rfind(b"\n", 0, at) + 1, end))
+            at = text.find(word, end)
+    return found

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pointillist.state.journal import Attempt, Journal, JournalWriter, Outcome
+from pointillist.state.journal import Attempt, Journal, JournalWriter, Outcome, Usage
 from pointillist.state.sessions import Session, Sessions
 
 
@@ -54,3 +54,22 @@ def test_every_cut_of_the_file_can_be_read(tmp_path: Path, session: Session) -> 
 
 def test_no_journal_is_an_empty_journal(tmp_path: Path) -> None:
     assert Journal(str(tmp_path / "nothing")).attempts() == []
+
+
+def test_attempts_at_some_tasks_are_read_as_if_all_were(tmp_path: Path, session: Session) -> None:
+    writer = JournalWriter(Journal(str(tmp_path / "journal")), session)
+    for number in range(12):
+        attempt = writer.start("work", f"job{number}", log="x.log")
+        writer.end(attempt, Outcome.FAILED, exit_code=1, message="like job3", usage=Usage(1.0, number))
+        again = writer.start("other", f"job{number}", log="x.log", batch="b")
+        writer.end(again, Outcome.COMPLETED)
+        writer.use([again], Usage(2.0, number))
+    writer.close()
+    everything = Journal(str(tmp_path / "journal"))
+    for chosen in (["job1"], ["job3", "job11"], [], ["job99"]):
+        some = Journal(str(tmp_path / "journal"), only=chosen)
+        for job in chosen:
+            for operation in ("work", "other"):
+                assert some.last(operation, job) == everything.last(operation, job)
+    assert Journal(str(tmp_path / "journal"), only=["job99"]).attempts() == []
+    assert len(Journal(str(tmp_path / "journal"), only=[f"job{n}" for n in range(21)]).attempts()) == 24
