@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pointillist.state.sessions import Session
+from pointillist.state.archive import gather, is_archive
+from pointillist.state.sessions import Session, Sessions
 
 _ATTEMPT = re.compile(rb'"attempt": ?("[^"]*")')
 
@@ -120,10 +121,14 @@ class Journal:
         self._last[attempt.operation, attempt.aggregate_id] = attempt
 
     def _read(self) -> dict[str, Attempt]:
-        if self._attempts is None:
+        while self._attempts is None:
             self._attempts = {}
-            for session, record in self._records():
-                self._take(session, record)
+            try:
+                for session, record in self._records():
+                    self._take(session, record)
+            except FileNotFoundError:
+                self._attempts = None  # gathered into an archive between our look at the folder and at the file
+                continue
             self._last = {}
             for attempt in self.attempts():
                 self._last[attempt.operation, attempt.aggregate_id] = attempt
@@ -142,7 +147,7 @@ class Journal:
                     except ValueError:
                         continue
                     if isinstance(record, dict):
-                        yield name.removesuffix(".jsonl"), record
+                        yield _session_of(record) if is_archive(name) else name.removesuffix(".jsonl"), record
 
     def _concerned(self, text: bytes) -> list[bytes]:
         """Return the lines that may be about the aggregates of interest: some too many, none too few."""
@@ -265,6 +270,7 @@ class JournalWriter:
             os.fsync(self._handle)
             os.close(self._handle)
             self._handle = None
+            gather(self._journal.path, Sessions(os.path.dirname(self._journal.path)).is_alive)
 
     def _append(self, record: dict[str, Any]) -> None:
         if self._handle is None:
@@ -273,6 +279,11 @@ class JournalWriter:
             self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         # One write a line: a line is there whole or, after a crash, recognisably cut off.
         os.write(self._handle, json.dumps(record, separators=(",", ":")).encode() + b"\n")
+
+
+def _session_of(record: dict[str, Any]) -> str:
+    """Return the session that wrote a line, which begins the name of its attempt."""
+    return str(record.get("attempt", "")).rpartition("-")[0]
 
 
 def _lines_with(text: bytes, words: Iterable[bytes]) -> set[tuple[int, int]]:

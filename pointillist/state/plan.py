@@ -14,7 +14,6 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from pointillist.definition.aggregates import Aggregate
-from pointillist.definition.conditions import Condition
 from pointillist.definition.operations import Operation
 from pointillist.definition.registry import Definition
 from pointillist.errors import BrokenJobError, PointillistError, UserConditionError
@@ -232,20 +231,6 @@ class Plan:
         counted = {name: self.count_states(operation) for name, operation in self.definition.operations.items()}
         return Counter({name: sum(n for s, n in counts.items() if s not in closed) for name, counts in counted.items()})
 
-    def count_labels(self) -> dict[str, int] | None:
-        """Count the jobs that wear each label; None when that takes a look at each job."""
-        counts = {}
-        self._survey()
-        jobs = self._jobs_column()
-        for label in self.definition.labels.values():
-            if not isinstance(label.function, Condition):
-                return None
-            worn = self.facts.column(label.function, jobs)
-            if UNKNOWN in worn:
-                return None
-            counts[label.name] = worn.count(YES) - sum(worn[place] for place in self._broken_places())
-        return counts
-
     def update(self, task: Task) -> list[Task]:
         """Ask anew what the end of a task may have changed; return the tasks it may concern, this one included."""
         job_ids = task.aggregate.job_ids
@@ -272,17 +257,6 @@ class Plan:
         else:
             self._running[task.key] = session
         self._forget_state(task)
-
-    def can_start(self, task: Task, *, retry_failed: bool) -> bool:
-        """Say whether a task is eligible, or failed and to be tried again; asks what decides that and no more."""
-        if task.operation.aggregator.is_single:
-            return self.state(task) in ((State.ELIGIBLE, State.FAILED) if retry_failed else (State.ELIGIBLE,))
-        try:
-            if task.key in self._running or not self.is_ready(task):
-                return False
-        except (BrokenJobError, UserConditionError):
-            return False
-        return self.state(task) in ((State.ELIGIBLE, State.FAILED) if retry_failed else (State.ELIGIBLE,))
 
     def is_complete(self, task: Task) -> bool:
         """Say whether a task has post-conditions and all of them hold."""

@@ -16,7 +16,6 @@ What a listing can't tell (where a link leads to) and what could not be read is 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import operator
 import os
@@ -26,9 +25,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from pointillist.definition.conditions import JobCondition, Question
+from pointillist.definition.grid import STATEPOINT, statepoint_id
 from pointillist.state.slices import in_slices, shared_bytes
-
-STATEPOINT = "signac_statepoint.json"
 
 NO, YES, UNKNOWN = 0, 1, 2
 """The answers in a column."""
@@ -314,11 +312,6 @@ def is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:
         return False
-
-
-def statepoint_id(statepoint: dict[str, Any]) -> str:
-    """Return signac's id of a state point as it was read."""
-    return hashlib.md5(json.dumps(statepoint, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
 
 def _is_valid(reader: _Reader) -> bool:

@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from pointillist.definition.conditions import JobCondition
+from pointillist.definition.grid import STATEPOINT, statepoint_id
 from pointillist.errors import BrokenJobError, PointillistError
 from pointillist.state import cache
 from pointillist.state.slices import in_slices
-from pointillist.state.survey import STATEPOINT, VALID, YES, Survey, is_file, make_survey, statepoint_id
+from pointillist.state.survey import VALID, YES, Survey, is_file, make_survey
 
 REMEMBER_FROM = 500
 """Reading fewer jobs anew is faster than anybody notices; nothing is remembered between commands."""

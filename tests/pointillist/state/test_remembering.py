@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import signac
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -270,7 +270,7 @@ def test_cached_and_uncached_answers_are_equal(tmp_path: Path, short_ticks: None
     machine = type("Machine", (Remembering,), {"folder": tmp_path / "study"})
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(machine, settings=settings(max_examples=80, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=50, stateful_step_count=25, deadline=None))
 
 
 def rewritten(path: Path) -> None:
@@ -392,3 +392,57 @@ def test_a_shared_out_survey_is_the_same(study: First, tmp_path: Path, monkeypat
     assert answers(study, None) == alone
     assert answers(study, str(tmp_path / "cache")) == alone
     assert answers(study, str(tmp_path / "cache")) == alone
+
+
+class Steps(FlowProject):
+    """Conditions of every kind, on single jobs and on several."""
+
+
+@Steps.post.isfile("a")
+@Steps.operation
+def step(job):
+    pass
+
+
+@Steps.pre.after(step)
+@Steps.post(lambda *jobs: all(job.isfile("b") for job in jobs))
+@Steps.operation(aggregator=aggregator.groupsof(2))
+def pairs(*jobs):
+    pass
+
+
+@Steps.pre(not_(has_keys("r.json", ["p"])))
+@Steps.post.copy_from(step)
+@Steps.post.true("k")
+@Steps.operation(aggregator=aggregator())
+def everything(*jobs):
+    pass
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(NUMBERS, st.sampled_from(["a", "b", "r.json", "signac_job_document.json"]), CONTENTS | st.none()),
+        max_size=12,
+    )
+)
+def test_a_plan_kept_up_to_date_is_the_plan_made_anew(tmp_path_factory: Any, changes: list[Any]) -> None:
+    folder = tmp_path_factory.mktemp("study")
+    signac_project = signac.init_project(folder)
+    for x in range(5):
+        signac_project.open_job({"x": x}).init()
+    project = Steps(folder)
+    plan = project.plan()
+    for task in plan.tasks():
+        plan.state(task)
+    for number, name, content in changes:
+        job_id = plan.workspace.job_ids[number]
+        path = folder / "workspace" / job_id / name
+        path.unlink(missing_ok=True) if content is None else path.write_bytes(content)
+        ended = plan.find("step", job_id)
+        assert ended is not None
+        concerned = plan.update(ended)
+        fresh = project.plan()
+        expected = {task.key: fresh.state(task) for task in fresh.tasks()}
+        assert {task.key: plan.state(task) for task in plan.tasks()} == expected
+        assert {task.key for task in concerned} == {t.key for t in plan.tasks() if job_id in t.aggregate.job_ids}
