@@ -161,17 +161,18 @@ class Details:
     def each(self) -> Table:
         """One row a task."""
         remarks = [self._remark(task) for task in self.status.tasks]
+        has_remarks = any(remarks)
         rows = [
             [
                 task.aggregate.id,
                 self._operation(task),
                 self._state(task),
                 *self._beside(task),
-                *([remark] * any(remarks)),
+                *([remark] * has_remarks),
             ]
             for task, remark in zip(self.status.tasks, remarks, strict=True)
         ]
-        return Table(["job or aggregate", "operation", "state", *self._headings(), *([""] * any(remarks))], rows)
+        return Table(["job or aggregate", "operation", "state", *self._headings(), *([""] * has_remarks)], rows)
 
     def expanded(self) -> list[Table]:
         """Two tables: labels and parameters of each job; eligibility and state of each task."""
