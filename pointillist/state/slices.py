@@ -7,6 +7,7 @@ get a result or the error they would have got without copies.
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import mmap
 import os
@@ -49,7 +50,8 @@ def in_slices(count: int, work: Callable[[int, int], Any]) -> list[Any]:
     finally:
         for pid, handle in children:
             if pid:
-                os.close(handle)
+                with contextlib.suppress(OSError):  # read to its end, perhaps
+                    os.close(handle)
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
 
@@ -103,4 +105,4 @@ def _collect(pid: int, handle: int) -> bytes | None:
     with open(handle, "rb") as pipe:
         answer = pipe.read()
     _, status = os.waitpid(pid, 0)
-    return answer if status == 0 else None
+    return answer if status == 0 and answer else None
