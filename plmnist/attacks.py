@@ -9,7 +9,6 @@ FGSM is one step, hence an upper bound on robustness: a stronger attack finds mo
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,14 +16,24 @@ import torch
 from torch import Tensor, nn
 
 from plmnist.data import ImageSet
-from plmnist.errors import ConfigurationError, PlmnistError
+from plmnist.errors import ConfigurationError
 from plmnist.evaluation import evaluation_mode, one_thread
+from plmnist.perturbations import Attack, FastGradientSign, Target
 
-__all__ = ["AttackCounts", "AttackResult", "Examples", "attack_fgsm", "fgsm", "gradient_sign", "perturb"]
+__all__ = [
+    "AttackCounts",
+    "AttackResult",
+    "Examples",
+    "attack_fgsm",
+    "attack_images",
+    "fgsm",
+    "gradient_sign",
+    "perturbed",
+]
 
 
-ATTACK_ROWS = 128
-"""Images per pass, few enough for the float64 pixels and their derivative to stay in the cache."""
+BATCH_ROWS = 1024
+"""Altered images per pass through the network, few enough to stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -100,45 +109,26 @@ class AttackResult:
     counts
         One entry per epsilon, in the order asked for.
     n_zero_gradient
-        Images whose gradient is zero in every pixel, which this attack can't change.
+        Images whose gradient is zero in every pixel, which no attack by the gradient can change.
+    examples
+        Some of the images.
+    clean_predictions
+        Class of each image before the attack, shape (N,).
+    smallest_epsilon
+        For each image the smallest of the epsilons at which it is misclassified, 0 if it is to begin with and infinity
+        if it never is; float64, shape (N,).
     """
 
     counts: tuple[AttackCounts, ...]
     n_zero_gradient: int
     examples: Examples
+    clean_predictions: Tensor
+    smallest_epsilon: Tensor
 
 
 def gradient_sign(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the sign of the derivative of the cross-entropy by the pixels, float32, same shape as `images`.
-
-    Parameters
-    ----------
-    network
-        Takes pixels in [0, 1] and returns logits (N, 10).
-    images
-        Pixels, shape (N, 1, H, W).
-    labels
-        True classes, shape (N,).
-
-    Raises
-    ------
-    PlmnistError
-        If the gradient is not finite.
-
-    Notes
-    -----
-    For a confident network the derivative of the cross-entropy underflows: with logits z, true class y and
-    probabilities p it is ``sum over j != y of p_j (dz_j - dz_y)``, and all p_j with j != y may be too small for any
-    floating-point type, which would pass for robustness. Dividing by ``1 - p_y`` leaves the sign unchanged and gives
-    ``sum over j != y of q_j dz_j - dz_y`` with q the softmax over the wrong classes, which can't underflow. It is taken
-    in float64, so that cancellation between its terms does not decide the sign either.
-    """
-    return _gradient_sign(_attack_copy(network), images, labels)
-
-
-def perturb(images: Tensor, sign: Tensor, epsilon: float) -> Tensor:
-    """Return `images` moved by `epsilon` along `sign` and clipped to [0, 1]."""
-    return torch.add(images, sign, alpha=epsilon).clamp_(0.0, 1.0)
+    """Return the sign of the derivative of the cross-entropy by the pixels; see :meth:`Target.gradient_sign`."""
+    return Target(network).gradient_sign(images, labels)[0]
 
 
 def fgsm(network: nn.Module, images: Tensor, labels: Tensor, epsilons: Iterable[float]) -> list[Tensor]:
@@ -147,7 +137,7 @@ def fgsm(network: nn.Module, images: Tensor, labels: Tensor, epsilons: Iterable[
     Parameters
     ----------
     network, images, labels
-        As for :func:`gradient_sign`.
+        As for :meth:`plmnist.perturbations.Target.gradient_sign`.
     epsilons
         Budgets in pixel units, in [0, 1]; the gradient is computed once for all of them.
 
@@ -156,13 +146,31 @@ def fgsm(network: nn.Module, images: Tensor, labels: Tensor, epsilons: Iterable[
     list of Tensor
         For each epsilon the adversarial images, shape of `images`.
     """
+    return list(perturbed(network, images, labels, epsilons, FastGradientSign()))
+
+
+def perturbed(
+    network: nn.Module, images: Tensor, labels: Tensor, epsilons: Iterable[float], attack: Attack, *, first: int = 0
+) -> Tensor:
+    """Return what an attack makes of images, for each epsilon, shape (e, N, 1, H, W); epsilon 0 changes no bit.
+
+    Parameters
+    ----------
+    first
+        Position of the first image in its set, on which an attack's random numbers depend.
+    """
     budgets = _checked(epsilons)
-    sign = gradient_sign(network, images, labels)
-    return [perturb(images, sign, epsilon) for epsilon in budgets]
+    with one_thread(), evaluation_mode(network):
+        return _perturbed(Target(network), images, labels, budgets, attack, first)
 
 
 def attack_fgsm(network: nn.Module, images: ImageSet, epsilons: Iterable[float]) -> AttackResult:
-    """Attack a whole image set with FGSM and count what survives.
+    """Attack a whole image set with FGSM and count what survives; see :func:`attack_images`."""
+    return attack_images(network, images, epsilons, FastGradientSign())
+
+
+def attack_images(network: nn.Module, images: ImageSet, epsilons: Iterable[float], attack: Attack) -> AttackResult:
+    """Attack a whole image set and count what survives.
 
     Parameters
     ----------
@@ -172,64 +180,63 @@ def attack_fgsm(network: nn.Module, images: ImageSet, epsilons: Iterable[float])
         What to attack, usually the test part.
     epsilons
         Budgets in pixel units, in [0, 1].
+    attack
+        One of :data:`plmnist.perturbations.ATTACKS`, or another that keeps their contract.
     """
     budgets = _checked(epsilons)
-    index = _first_of_each_class(images.labels)
+    # Epsilon 0 changes no bit of an image.
+    positive = [epsilon for epsilon in dict.fromkeys(budgets) if epsilon > 0]
+    rows = max(1, min(len(images), BATCH_ROWS // max(1, len(positive))))
     n_zero_gradient = 0
-    clean_predictions: list[Tensor] = []
-    predictions: list[list[Tensor]] = [[] for _ in budgets]
+    pieces: list[Tensor] = []
     with one_thread(), evaluation_mode(network):
-        victim = _attack_copy(network)
-        # In pieces that fit the cache.
-        for start in range(0, len(images), ATTACK_ROWS):
-            rows = slice(start, start + ATTACK_ROWS)
-            pixels = images.pixels(rows)
-            sign = _gradient_sign(victim, pixels, images.labels[rows])
-            n_zero_gradient += int((sign.flatten(1).abs().sum(1) == 0).sum())
-            with torch.inference_mode():
-                clean = network(pixels).argmax(1)
-                clean_predictions.append(clean)
-                for epsilon, found in zip(budgets, predictions, strict=True):
-                    # Epsilon 0 changes no bit of an image.
-                    found.append(network(perturb(pixels, sign, epsilon)).argmax(1) if epsilon > 0 else clean)
-        clean = torch.cat(clean_predictions)
-        adversarial = torch.stack([torch.cat(found) for found in predictions])
-        original = torch.cat([images.pixels(slice(i, i + 1)) for i in index.tolist()])
-        sign = _gradient_sign(victim, original, images.labels[index])
+        target = Target(network)
+        # One batch of all budgets of a few images at a time, in the same memory.
+        altered = torch.empty(len(positive) + 1, rows, *images.images.shape[1:])
+        for start in range(0, len(images), rows):
+            piece = slice(start, start + rows)
+            pixels, labels = images.pixels(piece), images.labels[piece]
+            batch = altered[:, : len(labels)] if len(labels) == rows else torch.empty(len(positive) + 1, *pixels.shape)
+            batch[0] = pixels
+            n_zero_gradient += attack.fill(batch[1:], target, pixels, labels, positive, first=start)
+            pieces.append(target.predict_and_spend(batch.flatten(0, 1)).reshape(len(positive) + 1, -1))
+        found = torch.cat(pieces, 1)
+        predictions = torch.stack([found[0 if epsilon == 0 else 1 + positive.index(epsilon)] for epsilon in budgets])
+        index = _first_of_each_class(images.labels)
+        original = [images.pixels(slice(i, i + 1)) for i in index.tolist()]
+        adversarial = [
+            _perturbed(target, image, images.labels[i : i + 1], budgets, attack, i)
+            for i, image in zip(index.tolist(), original, strict=True)
+        ]
+    clean = found[0]
     return AttackResult(
         counts=tuple(
-            _count(epsilon, clean, found, images.labels) for epsilon, found in zip(budgets, adversarial, strict=True)
+            _count(epsilon, clean, after, images.labels) for epsilon, after in zip(budgets, predictions, strict=True)
         ),
         n_zero_gradient=n_zero_gradient,
         examples=Examples(
             index=index,
             label=images.labels[index],
-            original=original,
+            original=torch.cat(original),
             clean_prediction=clean[index],
-            adversarial=torch.stack([perturb(original, sign, epsilon) for epsilon in budgets]),
-            adversarial_prediction=adversarial[:, index],
+            adversarial=torch.cat(adversarial, 1),
+            adversarial_prediction=predictions[:, index],
         ),
+        clean_predictions=clean,
+        smallest_epsilon=_smallest([0.0, *positive], found != images.labels),
     )
 
 
-def _attack_copy(network: nn.Module) -> nn.Module:
-    return copy.deepcopy(network).double().eval().requires_grad_(False)
-
-
-def _gradient_sign(victim: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    with torch.enable_grad():
-        pixels = images.detach().double().requires_grad_()
-        logits = victim(pixels)
-        truth = labels[:, None]
-        weights = torch.softmax(logits.detach().scatter(1, truth, -torch.inf), 1).scatter_(1, truth, -1.0)
-        # Given the weights as an argument of its own, torch would import half a second's worth of symbolic algebra.
-        (gradient,) = torch.autograd.grad((logits * weights).sum(), pixels)
-    if not gradient.sum().isfinite():
-        raise PlmnistError(
-            "the gradient of the network by the pixels is not finite",
-            hint="The network is damaged or did not train; train it again.",
-        )
-    return gradient.sign_().to(images.dtype)
+def _perturbed(
+    target: Target, images: Tensor, labels: Tensor, budgets: list[float], attack: Attack, first: int
+) -> Tensor:
+    out = torch.empty(len(budgets), *images.shape)
+    positive = [i for i, epsilon in enumerate(budgets) if epsilon > 0]
+    altered = torch.empty(len(positive), *images.shape)
+    attack.fill(altered, target, images, labels, [budgets[i] for i in positive], first=first)
+    out[:] = images
+    out[positive] = altered
+    return out
 
 
 def _checked(epsilons: Iterable[float]) -> list[float]:
@@ -251,6 +258,11 @@ def _count(epsilon: float, clean: Tensor, adversarial: Tensor, labels: Tensor) -
         adversarial_correct=int(after.sum()),
         adversarial_correct_given_clean=int((before & after).sum()),
     )
+
+
+def _smallest(epsilons: list[float], is_fooled: Tensor) -> Tensor:
+    budgets = torch.tensor(epsilons, dtype=torch.float64)[:, None].expand(is_fooled.shape)
+    return budgets.where(is_fooled, torch.inf).amin(0)
 
 
 def _first_of_each_class(labels: Tensor) -> Tensor:
