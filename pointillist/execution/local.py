@@ -101,6 +101,8 @@ class LocalRun:
         self._workers: list[Worker] = []
         self._summary = Summary()
         self._stops = 0
+        self._told = 0
+        self._stop_signal: int = signals.SIGINT
         self._gives_up = False
         self._numbers = itertools.count(1)
 
@@ -322,6 +324,7 @@ class LocalRun:
         self._observer.tick(running=sum(len(work.open) for work in self._running))
 
     def _follow(self) -> None:
+        self._pass_on_stops()
         for work in list(self._running):
             handle = work.process.fileno()
             ended = work.process.poll()
@@ -438,11 +441,18 @@ class LocalRun:
     # Stopping
 
     def _stop(self, number: int, _frame: Any) -> None:
+        # Only noted here: a process that is being started at this moment must hear of it, too.
         self._stops += 1
-        again = self._stops > 1
-        for work in self._running:
-            work.process.signal(signals.SIGKILL if again else number)
-        self._observer.interrupted(running=sum(len(work.open) for work in self._running), again=again)
+        self._stop_signal = number
+
+    def _pass_on_stops(self) -> None:
+        """Ask all that runs to end, and the second time kill it."""
+        while self._told < self._stops:
+            self._told += 1
+            again = self._told > 1
+            for work in self._running:
+                work.process.signal(signals.SIGKILL if again else self._stop_signal)
+            self._observer.interrupted(running=sum(len(work.open) for work in self._running), again=again)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

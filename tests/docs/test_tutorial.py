@@ -22,11 +22,12 @@ def plain(line: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\b[0-9a-f]{32}\b|\d+(\.\d+)?", "#", line)).strip()
 
 
-def run(command: str, folder: Path) -> str:
+def run(command: str, folder: Path, ended_in: Path) -> str:
+    """Run a block in a folder and return what it printed; the folder it ended in is left in a file."""
     environment = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "PLMNIST_DATA_DIR")}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     result = subprocess.run(
-        ["bash", "-e", "-c", command + "\npwd > .folder"],
+        ["bash", "-e", "-c", f"{command}\npwd > '{ended_in}'"],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -45,8 +46,8 @@ def test_the_pages_can_be_followed_from_the_first_to_the_last(tmp_path: Path) ->
         output = ""
         for kind, text in BLOCK.findall(page.read_text()):
             if kind == "bash":
-                output = run(text, folder)
-                folder = Path((folder / ".folder").read_text().strip())
+                output = run(text, folder, tmp_path / "folder")
+                folder = Path((tmp_path / "folder").read_text().strip())
                 continue
             printed = {plain(line) for line in output.splitlines()}
             for line in text.splitlines():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-import os
 import signal
 import statistics
 import subprocess
@@ -184,11 +184,11 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
     import psutil
 
     if process.poll() is None:
-        for member in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-            try:
-                os.kill(member.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        # Stopped first, so that it starts nothing while it is looked at.
+        process.send_signal(signal.SIGSTOP)
+        for member in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
     process.wait()
 
 

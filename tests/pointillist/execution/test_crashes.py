@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -120,13 +121,12 @@ def check_end(study, undisturbed: dict[str, bytes]) -> None:
 
 
 def kill_tree(process: subprocess.Popen[str]) -> None:
-    tree = [psutil.Process(process.pid)]
-    tree += tree[0].children(recursive=True)
-    for member in tree:
-        try:
+    # Stopped first, so that it starts nothing while it is looked at.
+    process.send_signal(signal.SIGSTOP)
+    parent = psutil.Process(process.pid)
+    for member in [parent, *parent.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            continue
     process.communicate()
 
 
