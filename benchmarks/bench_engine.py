@@ -121,6 +121,18 @@ MAKE = {
 }
 
 
+LAUNCHER = """\
+import os, sys, time
+null = os.open(os.devnull, os.O_WRONLY)
+began = time.perf_counter()
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1)])
+_, status, usage = os.wait4(pid, 0)
+print(time.perf_counter() - began, usage.ru_maxrss, end="")
+sys.exit(os.waitstatus_to_exitcode(status) != 0)
+"""
+"""Starts a command from a small process: Linux counts the memory of whoever starts a process as its first peak."""
+
+
 @dataclass
 class Measured:
     """What some runs of one command took."""
@@ -141,18 +153,19 @@ def measure(words: list[str], cwd: Path, *, repeats: int = 1, before: Callable[[
     for _ in range(repeats):
         if before is not None:
             before()
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            words, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True
+        ended = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", LAUNCHER, *words],
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
-        assert process.stderr is not None
-        errors = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds.append(time.perf_counter() - began)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"{words} ended with {process.returncode}:\n{errors[-2000:]}")
-        peak = max(peak, usage.ru_maxrss / 1024)
+        last = ended.stdout.rpartition("\n")[2]
+        if ended.returncode or not last:
+            raise SystemExit(f"{words} ended with {ended.returncode}:\n{ended.stderr[-2000:]}")
+        took, peak_kb = last.split()
+        seconds.append(float(took))
+        peak = max(peak, int(peak_kb) / 1024)
     return Measured(seconds, peak)
 
 
@@ -175,17 +188,7 @@ class Study:
             (folder / f"{package}_make.py").write_text(MAKE[package])
 
     def fill(self) -> None:
-        """Make the jobs, two thirds of them in the midst of their work.
-
-        A copy does it: what this process grows to would count as the peak memory of all that it starts.
-        """
-        pid = os.fork()
-        if pid == 0:
-            self._fill()
-            os._exit(0)
-        os.waitpid(pid, 0)
-
-    def _fill(self) -> None:
+        """Make the jobs, two thirds of them in the midst of their work."""
         from pointillist import make_jobs
 
         make_jobs(
