@@ -96,15 +96,21 @@ def _width(text: str) -> int:
 
 def _terminal(table: Table, *, colour: bool) -> str:
     plain = [[_plain(cell) for cell in row] for row in table.rows]
-    widths = [max(map(_width, column)) for column in zip(table.columns, *plain, strict=True)]
-    lines = []
-    for row, texts in [(None, table.columns), *zip(table.rows, plain, strict=True)]:
-        parts = []
+    widths = [_width(column) for column in table.columns]
+    # Row by row: a `zip` of as many columns as there are rows takes minutes for a hundred thousand of them.
+    for texts in plain:
         for number, text in enumerate(texts):
+            if len(text) > widths[number] or not text.isascii():
+                widths[number] = max(widths[number], _width(text))
+    heading = [Styled(column, "bold") for column in table.columns]
+    is_number = [column in table.numbers for column in table.columns]
+    lines = []
+    for cells, texts in zip([heading, *table.rows], [table.columns, *plain], strict=True):
+        parts = []
+        for number, (cell, text) in enumerate(zip(cells, texts, strict=True)):
             space = " " * (widths[number] - _width(text))
-            cell = row[number] if row is not None else Styled(text, "bold")
             shown = coloured(text, cell.style) if colour and isinstance(cell, Styled) else text
-            parts.append(space + shown if table.columns[number] in table.numbers else shown + space)
+            parts.append(space + shown if is_number[number] else shown + space)
         lines.append("  ".join(parts).rstrip())
     return "\n".join(lines)
 
