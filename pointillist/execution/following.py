@@ -110,6 +110,12 @@ class Following:
             self._present = self._settle(plan)
         return self._present.get(key)
 
+    def concerned(self, plan: Plan) -> Iterable[TaskKey]:
+        """Return the tasks of which the cluster knows something that the workspace does not."""
+        if self._present is None:
+            self._present = self._settle(plan)
+        return [*self._present, *self.ledger.failed()]
+
     def failure(self, plan: Plan, key: TaskKey) -> Attempt | None:
         """Return how the last cluster job of a task failed it, when it did."""
         self.of(plan, key)

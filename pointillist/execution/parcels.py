@@ -119,11 +119,15 @@ def elements_of(
         size = len(sequence) if bundle is None else bundle
         for first in range(0, len(sequence), size):
             part = sequence[first : first + size]
+            own = {task.key for task in part}
+            before = {key for task in part for key in (after or {}).get(task.key, ())} - own
+            if len(part) == 1:
+                line = Line(part[0].operation, tuple(part), retried(part[0]))
+                elements.append(Element((line,), needs_of(part[0]), frozenset(before)))
+                continue
             lines = tuple(_lines(part, parallel, retried))
             of_lines = [one_after_another([needs_of(task) for task in line.tasks]) for line in lines]
             needs = at_once(of_lines) if parallel and len(lines) > 1 else one_after_another(of_lines)
-            own = {task.key for task in part}
-            before = {key for task in part for key in (after or {}).get(task.key, ())} - own
             elements.append(Element(lines, needs, frozenset(before)))
     return elements
 

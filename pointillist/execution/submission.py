@@ -32,7 +32,7 @@ from pointillist.definition.groups import job_operation_id
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.execution.chains import chained
 from pointillist.execution.following import SUBMISSION_VARIABLE, ledger_of
-from pointillist.execution.needs import needs_of
+from pointillist.execution.needs import Needs, needs_of
 from pointillist.execution.parcels import Element, Line, Parcel, elements_of, parcels_of
 from pointillist.execution.scripts import Renderer, Script, ScriptLine, ScriptProject, carries_array, run_command
 from pointillist.state.plan import State
@@ -196,17 +196,16 @@ def prepare(project: FlowProject, plan: Plan, wants: Callable[[Task], bool], wis
         return prepared
     kept = {task.key for task in tasks}
     after = {key: {one for one in before if one in kept or plan.on_cluster(one)} for key, before in after.items()}
-    directives = {task.key: _directives(plan, task) for task in tasks}
-    needs = {task.key: needs_of(directives[task.key]) for task in tasks}
+    needs = _Needs(plan)
     elements = elements_of(
         tasks,
-        needs_of=lambda task: needs[task.key],
+        needs_of=needs.needs,
         bundle=wishes.bundle,
         parallel=wishes.parallel,
         retried=lambda task: task.key in failed,
         after=after,
     )
-    maker = _Maker(project, plan, environment, scheduler, wishes, directives)
+    maker = _Maker(project, plan, environment, scheduler, wishes, needs)
     for parcel in maker.parcels(elements):
         try:
             prepared.parts.append(maker.make(parcel))
@@ -219,11 +218,11 @@ def _startable(
     plan: Plan, wants: Callable[[Task], bool], wishes: Wishes, prepared: Prepared
 ) -> tuple[list[Task], set[tuple[str, str]]]:
     startable, failed = [], set()
-    for task in plan.tasks():
+    for task in plan.tasks_in([State.QUEUED, State.RUNNING, State.ELIGIBLE, State.FAILED]):
         if not wants(task):
             continue
         state = plan.state(task)
-        where = plan.on_cluster(task.key) if state is not State.COMPLETED else None
+        where = plan.on_cluster(task.key)
         if where is not None:
             prepared.present += 1
             prepared.unknown += where.presence.value == "unknown"
@@ -232,6 +231,35 @@ def _startable(
             if state is State.FAILED:
                 failed.add(task.key)
     return startable, failed
+
+
+class _Needs:
+    """Directives of tasks and what they need; worked out once an operation where they do not depend on the jobs."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._known: dict[object, tuple[dict[str, Any], Needs]] = {}
+        self._varying: dict[str, bool] = {}
+
+    def _of(self, task: Task) -> tuple[dict[str, Any], Needs]:
+        name = task.operation.name
+        varies = self._varying.get(name)
+        if varies is None:
+            varies = self._varying[name] = any(map(callable, task.operation.directives.values()))
+        key = task.key if varies else name
+        found = self._known.get(key)
+        if found is None:
+            directives = _directives(self._plan, task)
+            found = self._known[key] = directives, needs_of(directives)
+        return found
+
+    def directives(self, task: Task) -> dict[str, Any]:
+        """Return the evaluated directives of a task."""
+        return self._of(task)[0]
+
+    def needs(self, task: Task) -> Needs:
+        """Return what a task needs."""
+        return self._of(task)[1]
 
 
 def _directives(plan: Plan, task: Task) -> dict[str, Any]:
@@ -253,14 +281,14 @@ class _Maker:
         environment: type[ComputeEnvironment],
         scheduler: Scheduler | None,
         wishes: Wishes,
-        directives: dict[tuple[str, str], dict[str, Any]],
+        needs: _Needs,
     ) -> None:
         self._project = project
         self._plan = plan
         self._environment = environment
         self._scheduler = scheduler
         self._wishes = wishes
-        self._directives = directives
+        self._needs = needs
         folders = [os.path.join(project.path, "templates")]
         self._renderer = Renderer(folders, environment, _config(project))
 
@@ -341,7 +369,7 @@ class _Maker:
 
     def _line(self, line: Line, slots: tuple[int, int] | None, elements: int) -> ScriptLine:
         name = line.operation.name
-        directives = self._directives[line.tasks[0].key]
+        directives = self._needs.directives(line.tasks[0])
         options = ["--retry-failed"] if line.retries else []
         if self._wishes.on_execution:
             options.append(f"--ignore-conditions={self._wishes.on_execution}")

@@ -56,8 +56,6 @@ _STATE_OF = bytes(
 ).ljust(256, b"\0")
 """By 3 * complete + ready."""
 
-_COMPLETED_OR_OPEN = bytes(c if c in (_CODES[State.COMPLETED], _NO_TASK) else _OPEN for c in range(256))
-
 
 class Task(NamedTuple):
     """The unit that is completed, eligible, waiting, running, queued or failed."""
@@ -95,6 +93,9 @@ class ClusterWatch(Protocol):
 
     def of(self, plan: Plan, key: tuple[str, str]) -> OnCluster | None:
         """Return where a task is on the cluster; None when it is not there."""
+
+    def concerned(self, plan: Plan) -> Iterable[tuple[str, str]]:
+        """Return the tasks of which it knows something that the workspace does not."""
 
     def failure(self, plan: Plan, key: tuple[str, str]) -> Attempt | None:
         """Return how its last cluster job failed a task, when it did."""
@@ -342,13 +343,11 @@ class Plan:
             column = bytearray(combined(complete, ready).translate(_STATE_OF))
             for place in self._broken_places():
                 column[place] = _NO_TASK
-            for key in [*self._running, *self.journal.failed()]:
+            on_cluster = self.cluster.concerned(self) if self.cluster is not None else ()
+            for key in [*self._running, *self.journal.failed(), *on_cluster]:
                 place_or_none = self.facts.places.get(key[1])
                 if key[0] == operation.name and place_or_none is not None and column[place_or_none] != _NO_TASK:
                     column[place_or_none] = _OPEN
-            if self.cluster is not None:
-                # What a scheduler has, or has failed, is asked for task by task.
-                column = bytearray(column.translate(_COMPLETED_OR_OPEN))
             self._columns[operation.name] = column
             ids = self.workspace.survey().ids
             for place in places_of(_OPEN, bytes(column)):

@@ -174,6 +174,10 @@ class Ledger:
         found = self._last.get(key)
         return None if found is None or found[0].is_withdrawn else found
 
+    def failed(self) -> set[TaskKey]:
+        """Return the tasks that some cluster job has failed."""
+        return {key for one in self._read().values() for ending in one.endings.values() for key in ending.failed}
+
     def failure(self, key: TaskKey) -> Attempt | None:
         """Return how the cluster job that held a task last failed it, in the shape of an attempt."""
         last = self.last(key)

@@ -119,6 +119,7 @@ _LAST_WORDS = {
     "Exceeded job memory limit": State.OUT_OF_MEMORY,
     "CANCELLED AT": State.CANCELLED,
 }
+_CONFIRMED = 10
 _NEVER = frozenset({"DependencyNeverSatisfied", "BadConstraints"})
 _HELD = frozenset({"JobHeldUser", "JobHeldAdmin", "launch failed requeued held", "job requeued in held state"})
 
@@ -273,9 +274,17 @@ class Slurm(Scheduler):
     def history(self, ids: Iterable[str]) -> dict[str, ClusterJob]:
         wanted = sorted({split_id(one)[0] for one in ids})
         found = self.query(wanted)
-        forgotten = [one for one in wanted if not any(job.job_id == one for job in found.values())]
+        known = {job.job_id for job in found.values()}
+        forgotten = [one for one in wanted if one not in known]
         if not forgotten:
             return found
+        # An answer that was cut off between two records looks whole. Asked about one job alone, Slurm says of one
+        # that it does not know that it does not know it.
+        for one in forgotten[:_CONFIRMED]:
+            command = self.query_command([one], user="")
+            answer = self._run(command, timeout_s=self._query_timeout_s, environment=self.environment)
+            if answer.returncode == 0 or answer.timed_out or not self.all_unknown(answer):
+                raise self._unanswered(command, answer, because=f"job {one} is missing")
         command = self.history_command(forgotten)
         try:
             answer = self._run(command, timeout_s=self._query_timeout_s, environment=self.environment)

@@ -193,11 +193,18 @@ def test_nothing_is_asked_about_no_ids() -> None:
 
 
 def test_history_does_without_accounting() -> None:
-    header = (RECORDED / "squeue.txt").read_text().split("\n")[0] + "\n"
+    unknown = Answer(1, "", "slurm_load_jobs error: Invalid job id specified\n")
     disabled = Answer(1, "", "Slurm accounting storage is disabled\n")
-    assert answering(Answer(0, header, ""), disabled).history(["4211"]) == {}
+    assert answering(unknown, unknown, disabled).history(["4211"]) == {}
     sacct = Answer(0, (RECORDED / "sacct.txt").read_text(), "")
-    assert answering(Answer(0, header, ""), sacct).history(["4211"])["4211"].state is State.COMPLETED
+    assert answering(unknown, unknown, sacct).history(["4211"])["4211"].state is State.COMPLETED
+
+
+def test_job_is_not_forgotten_because_an_answer_was_cut_off_between_records() -> None:
+    header = (RECORDED / "squeue.txt").read_text().split("\n")[0] + "\n"
+    empty = Answer(0, header, "")
+    with pytest.raises(SchedulerUnavailable, match="4211 is missing"):
+        answering(empty, empty).history(["4211"])
 
 
 def test_largest_array_is_read_from_the_configuration() -> None:
