@@ -102,7 +102,7 @@ def _terminal(table: Table, *, colour: bool) -> str:
         for number, text in enumerate(texts):
             if len(text) > widths[number] or not text.isascii():
                 widths[number] = max(widths[number], _width(text))
-    heading = [Styled(column, "bold") for column in table.columns]
+    heading: list[Cell] = [Styled(column, "bold") for column in table.columns]
     is_number = [column in table.numbers for column in table.columns]
     lines = []
     for cells, texts in zip([heading, *table.rows], [table.columns, *plain], strict=True):
