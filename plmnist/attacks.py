@@ -9,8 +9,8 @@ FGSM is one step, hence an upper bound on robustness: a stronger attack finds mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -112,18 +112,40 @@ class AttackResult:
         Images whose gradient is zero in every pixel, which no attack by the gradient can change.
     examples
         Some of the images.
-    clean_predictions
-        Class of each image before the attack, shape (N,).
-    smallest_epsilon
-        For each image the smallest of the epsilons at which it is misclassified, 0 if it is to begin with and infinity
-        if it never is; float64, shape (N,).
+    labels, clean_predictions
+        Class of each image, true and predicted before the attack, shape (N,).
+    predictions
+        Class of each image predicted after the attack, shape (e, N).
     """
 
     counts: tuple[AttackCounts, ...]
     n_zero_gradient: int
     examples: Examples
+    labels: Tensor
     clean_predictions: Tensor
-    smallest_epsilon: Tensor
+    predictions: Tensor
+
+    @property
+    def smallest_epsilon(self) -> Tensor:
+        """For each image the smallest of the epsilons at which it is misclassified, float64, shape (N,).
+
+        0 if it is misclassified to begin with, infinity if it never is.
+        """
+        is_fooled = torch.cat([self.clean_predictions[None], self.predictions]) != self.labels
+        budgets = torch.tensor([0.0, *(counts.epsilon for counts in self.counts)], dtype=torch.float64)
+        return budgets[:, None].expand(is_fooled.shape).where(is_fooled, torch.inf).amin(0)
+
+    def at(self, epsilons: Sequence[float]) -> AttackResult:
+        """Return the outcome at some of the epsilons."""
+        all_epsilons = [counts.epsilon for counts in self.counts]
+        which = [all_epsilons.index(epsilon) for epsilon in epsilons]
+        examples = replace(
+            self.examples,
+            adversarial=self.examples.adversarial[which],
+            adversarial_prediction=self.examples.adversarial_prediction[which],
+        )
+        counts = tuple(self.counts[i] for i in which)
+        return replace(self, counts=counts, examples=examples, predictions=self.predictions[which])
 
 
 def gradient_sign(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -222,8 +244,9 @@ def attack_images(network: nn.Module, images: ImageSet, epsilons: Iterable[float
             adversarial=torch.cat(adversarial, 1),
             adversarial_prediction=predictions[:, index],
         ),
+        labels=images.labels,
         clean_predictions=clean,
-        smallest_epsilon=_smallest([0.0, *positive], found != images.labels),
+        predictions=predictions,
     )
 
 
@@ -258,11 +281,6 @@ def _count(epsilon: float, clean: Tensor, adversarial: Tensor, labels: Tensor) -
         adversarial_correct=int(after.sum()),
         adversarial_correct_given_clean=int((before & after).sum()),
     )
-
-
-def _smallest(epsilons: list[float], is_fooled: Tensor) -> Tensor:
-    budgets = torch.tensor(epsilons, dtype=torch.float64)[:, None].expand(is_fooled.shape)
-    return budgets.where(is_fooled, torch.inf).amin(0)
 
 
 def _first_of_each_class(labels: Tensor) -> Tensor:

@@ -10,18 +10,20 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from plmnist import results
-from plmnist.config import Configuration
+from plmnist.config import CURVE, Configuration
 from plmnist.errors import PlmnistError, ResultError
 from plmnist.registry import DATASETS
 
 if TYPE_CHECKING:
+    from plmnist.attacks import AttackResult
     from plmnist.data import ImageSet
+    from plmnist.perturbations import Attack
     from plmnist.training import Trained, TrainingData
 
 T = TypeVar("T")
@@ -100,26 +102,31 @@ def attack_folders(
     listener: Listener,
     *,
     config_name: str,
+    attack: str = "fgsm",
+    settings: Mapping[str, Any] | None = None,
     epsilons: Sequence[float] = (),
     data_dir: Path | None = None,
     force: bool = False,
 ) -> None:
-    """Attack the trained network in each folder with FGSM.
+    """Attack the trained network in each folder at its own epsilon and all of :data:`plmnist.config.CURVE`.
 
     Parameters
     ----------
     folders, config_name, data_dir
         As for :func:`train_folders`.
+    attack, settings
+        Name in :data:`plmnist.perturbations.ATTACKS`, and what it shall do differently from its default.
     epsilons
-        Budgets in pixel units, besides the one of each configuration.
+        Further budgets for the curve, in pixel units.
     force
         Attack even what has been attacked already.
     """
+    job = _Assault(attack, dict(settings or {}), tuple(map(float, epsilons)))
     same_network: dict[tuple[str, str], list[_Task]] = defaultdict(list)
     for task in _read_configs(folders, config_name, listener):
-        if not force and results.is_attacked(task.folder, task.config, _budgets([task], epsilons)):
+        if not force and job.is_done(task):
             listener.started(task.name)
-            listener.done(task.name, f"already attacked, {_attack_summary(task.folder)}")
+            listener.done(task.name, f"already attacked, {_attack_summary(task.folder, attack)}")
             continue
         try:
             record = results.load_train(task.folder)
@@ -135,7 +142,7 @@ def attack_folders(
             same_network[task.config.dataset, record["model_sha256"]].append(task)
     shelf: _Shelf[ImageSet] = _Shelf(lambda name: _load_test(name, data_dir))
     for key in sorted(same_network):
-        _attack_network(same_network[key], listener, epsilons, shelf)
+        _attack_network(same_network[key], listener, job, shelf)
 
 
 def _read_configs(folders: Iterable[str], config_name: str, listener: Listener) -> list[_Task]:
@@ -193,53 +200,77 @@ def _train_trajectory(tasks: list[_Task], listener: Listener, engine: str, shelf
             listener.failed(task.name, error)
 
 
-def _attack_network(tasks: list[_Task], listener: Listener, epsilons: Sequence[float], shelf: _Shelf[ImageSet]) -> None:
-    from plmnist.attacks import attack_fgsm
+def _attack_network(tasks: list[_Task], listener: Listener, job: _Assault, shelf: _Shelf[ImageSet]) -> None:
+    from plmnist.attacks import attack_images
 
     for task in tasks:
         listener.started(task.name)
     try:
         network = results.load_network(tasks[0].folder)
         images = shelf.get(tasks[0].config.dataset)
-        budgets = _budgets(tasks, epsilons)
-        result = attack_fgsm(network, images, budgets)
+        attack = job.attack()
+        # FGSM at one budget knows nothing of the others, so one attack with all of them serves every task.
+        shared = attack_images(network, images, job.budgets(tasks), attack) if job.name == "fgsm" else None
     except Exception as error:
         for task in tasks:
             listener.failed(task.name, error)
         return
     for task in tasks:
-        _attempt(task, listener, lambda task: _save_attack(task, result, budgets, epsilons), note="attacked")
+
+        def work(task: _Task) -> str:
+            budgets = job.budgets([task])
+            result = attack_images(network, images, budgets, attack) if shared is None else shared.at(budgets)
+            return _save_attack(task, result, attack)
+
+        _attempt(task, listener, work, note="attacked")
 
 
-def _save_attack(task: _Task, result: object, budgets: list[float], epsilons: Sequence[float]) -> str:
-    from dataclasses import replace
-
-    from plmnist.attacks import AttackResult
+def _save_attack(task: _Task, result: AttackResult, attack: Attack) -> str:
     from plmnist.plots import draw_examples
 
-    assert isinstance(result, AttackResult)
-    epsilon = task.config.fgsm_epsilon
-    own = [budgets.index(budget) for budget in _budgets([task], epsilons)]
-    part = replace(result, counts=tuple(result.counts[i] for i in own))
-    examples = results.pack_examples(result.examples, own[0], epsilon)
-    counts = part.counts[0]
-    figure = draw_examples(
-        result.examples,
-        own[0],
-        epsilon,
-        title=f"FGSM on {task.config.dataset}, epsilon = {epsilon:g}: "
-        f"accuracy {counts.clean_acc:.1%} before, {counts.adversarial_acc:.1%} after",
-        classes=DATASETS[task.config.dataset].classes,
-    )
     sha256 = results.load_train(task.folder)["model_sha256"]
-    record = results.attack_record(task.config, part, model_sha256=sha256, examples=examples, figure=figure)
-    results.save_attack(task.folder, examples=examples, figure=figure, record=record)
-    return _attack_summary(task.folder)
+    if attack.name == "fgsm":
+        epsilon, counts = task.config.fgsm_epsilon, result.counts[0]
+        examples = results.pack_examples(result, 0)
+        figure = draw_examples(
+            result.examples,
+            0,
+            epsilon,
+            title=f"FGSM on {task.config.dataset}, epsilon = {epsilon:g}: "
+            f"accuracy {counts.clean_acc:.1%} before, {counts.adversarial_acc:.1%} after",
+            classes=DATASETS[task.config.dataset].classes,
+        )
+        record = results.attack_record(
+            task.config, result, model_sha256=sha256, attack=attack, examples=examples, figure=figure
+        )
+        results.save_attack(task.folder, examples=examples, figure=figure, record=record)
+    else:
+        record = results.attack_record(task.config, result, model_sha256=sha256, attack=attack)
+        results.write_atomically(task.folder / results.ATTACK_RECORDS[attack.name], record)
+    return _attack_summary(task.folder, attack.name)
 
 
-def _budgets(tasks: Iterable[_Task], epsilons: Sequence[float]) -> list[float]:
-    """Return the epsilons of the configurations, then the common ones, each once."""
-    return list(dict.fromkeys([*(task.config.fgsm_epsilon for task in tasks), *map(float, epsilons)]))
+@dataclass(frozen=True)
+class _Assault:
+    """Which attack is wanted, with what budgets besides those of the configurations."""
+
+    name: str
+    settings: dict[str, Any]
+    epsilons: tuple[float, ...]
+
+    def attack(self) -> Attack:
+        from plmnist.perturbations import ATTACKS
+
+        return ATTACKS[self.name](**self.settings)
+
+    def budgets(self, tasks: Iterable[_Task]) -> list[float]:
+        """Return the epsilons of the configurations, then the common ones, each once."""
+        return list(dict.fromkeys([*(task.config.fgsm_epsilon for task in tasks), *CURVE, *self.epsilons]))
+
+    def is_done(self, task: _Task) -> bool:
+        # FGSM has no settings, and asking whether it is done shall not import torch.
+        attack = None if self.name == "fgsm" else self.attack()
+        return results.is_attacked(task.folder, task.config, self.budgets([task]), attack)
 
 
 def _attempt(task: _Task, listener: Listener, work: Callable[[_Task], str], *, note: str) -> None:
@@ -264,9 +295,10 @@ def _train_summary(folder: Path) -> str:
     return f"test accuracy {record['test_acc']:.4f}, validation accuracy {record['val_acc']:.4f}"
 
 
-def _attack_summary(folder: Path) -> str:
-    record = results.load_attack(folder)
-    text = f"accuracy {record['clean_acc']:.4f} before, {record['fgsm_acc']:.4f} at epsilon {record['epsilon']:g}"
+def _attack_summary(folder: Path, attack: str) -> str:
+    record = results.load_attack(folder, attack)
+    acc = record[f"{attack}_acc"]
+    text = f"accuracy {record['clean_acc']:.4f} before, {acc:.4f} at epsilon {record['epsilon']:g}"
     if record["n_zero_gradient"]:
         text += f"; {record['n_zero_gradient']} of {record['n_test']} images have a zero gradient"
     return text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import traceback
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from plmnist import __version__, results
-from plmnist.config import Configuration
+from plmnist.config import CURVE, Configuration
 from plmnist.data import DATA_DIR_VARIABLE, DEFAULT_DATA_DIR, dataset_named
 from plmnist.errors import ConfigurationError, PlmnistError, near_matches
 from plmnist.registry import DATASETS
@@ -25,6 +26,15 @@ __all__ = ["main"]
 
 _ENGINES = ("tensor", "lightning")
 """As in plmnist.training.ENGINES, which is not imported here because it imports torch; a test compares them."""
+
+_ATTACKS = ("fgsm", "pgd", "noise")
+"""As in plmnist.perturbations.ATTACKS."""
+
+_PGD_OPTIONS = {
+    "steps": "of pgd: steps of each attempt (default: 40)",
+    "step_size": "of pgd: length of a step in units of epsilon (default: 2.5 / steps)",
+    "restarts": "of pgd: attempts per image and epsilon (default: 1)",
+}
 
 DEFAULT_CONFIG_NAME = "config.json"
 
@@ -120,8 +130,16 @@ def _parser() -> argparse.ArgumentParser:
     attack = commands.add_parser(
         "attack",
         parents=[common, many],
-        help="attack trained networks with FGSM",
-        description="Attack the trained network of each folder with the fast gradient sign method.",
+        help="attack trained networks",
+        description="Attack the trained network of each folder, at the epsilon of its configuration and at "
+        f"{', '.join(f'{epsilon:g}' for epsilon in CURVE)}.",
+    )
+    attack.add_argument(
+        "--attack",
+        default="fgsm",
+        metavar="NAME",
+        help="fgsm (fast gradient sign), pgd (projected gradient descent) or noise (uniform, the control); the result "
+        "is in NAME.json (default: %(default)s)",
     )
     attack.add_argument(
         "--epsilon",
@@ -129,8 +147,10 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=[],
         metavar="E",
-        help="further budgets for the curve in fgsm.json, in pixel units, besides that of the configuration",
+        help="further budgets for the curve, in pixel units",
     )
+    for name, about in _PGD_OPTIONS.items():
+        attack.add_argument(f"--{name.replace('_', '-')}", metavar="X", type=_number_or_text, help=about)
     attack.set_defaults(command=_attack)
     return parser
 
@@ -192,11 +212,27 @@ def _attack(arguments: argparse.Namespace) -> int:
     for epsilon in arguments.epsilon:
         if not 0 <= epsilon <= 1:
             raise ConfigurationError(f"epsilon must be between 0 and 1, in pixel units, not {epsilon:g}")
+    if arguments.attack not in _ATTACKS:
+        raise ConfigurationError(f"unknown attack {arguments.attack!r}", hint=near_matches(arguments.attack, _ATTACKS))
+    settings = {name: getattr(arguments, name) for name in _PGD_OPTIONS if getattr(arguments, name) is not None}
+    for name, value in settings.items():
+        if arguments.attack != "pgd":
+            raise ConfigurationError(f"--{name.replace('_', '-')} needs --attack pgd")
+        is_usable = isinstance(value, int) and value >= 1
+        if name == "step_size":
+            is_usable = not isinstance(value, str) and 0 < value < math.inf
+        if not is_usable:
+            kind = "a number above 0" if name == "step_size" else "a whole number, at least 1"
+            raise ConfigurationError(f"--{name.replace('_', '-')} must be {kind}, not {value!r}")
+    if "steps" in settings:
+        settings.setdefault("step_size", 2.5 / settings["steps"])
     with _Report(arguments, verb="attacked") as report:
         attack_folders(
             _folders(arguments),
             report,
             config_name=arguments.config_name,
+            attack=arguments.attack,
+            settings=settings,
             epsilons=arguments.epsilon,
             data_dir=arguments.data_dir,
             force=arguments.force,

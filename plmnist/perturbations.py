@@ -246,8 +246,8 @@ class PGD:
         return moved, is_zero
 
 
-ATTACKS: dict[str, Callable[[], Attack]] = {attack.name: attack for attack in (FastGradientSign, PGD, Noise)}
-"""The attacks by name, each with its default settings."""
+ATTACKS: dict[str, Callable[..., Attack]] = {attack.name: attack for attack in (FastGradientSign, PGD, Noise)}
+"""The attacks by name."""
 
 
 def _drawn(seed: int, purpose: str, first: int, like: Tensor) -> Tensor:

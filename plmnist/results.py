@@ -26,12 +26,15 @@ from plmnist.errors import ResultError
 if TYPE_CHECKING:
     import numpy as np
 
-    from plmnist.attacks import AttackResult, Examples
+    from plmnist.attacks import AttackCounts, AttackResult
     from plmnist.model import Network
+    from plmnist.perturbations import Attack
     from plmnist.training import Trained
 
 __all__ = [
+    "ATTACK_FORMAT",
     "ATTACK_RECORD",
+    "ATTACK_RECORDS",
     "EXAMPLES",
     "FIGURE",
     "FORMAT",
@@ -55,7 +58,10 @@ __all__ = [
 ]
 
 FORMAT = 1
-"""Version of the numbers: raised whenever the same configuration would give other results or other files."""
+"""Version of a training's numbers: raised whenever the same configuration would give other results or other files."""
+
+ATTACK_FORMAT = 2
+"""Version of an attack's numbers. 2: the whole curve and per-image results."""
 
 MODEL = "model.safetensors"
 HISTORY = "history.csv"
@@ -63,6 +69,8 @@ TRAIN_RECORD = "train.json"
 EXAMPLES = "fgsm_examples.npz"
 FIGURE = "fgsm.png"
 ATTACK_RECORD = "fgsm.json"
+ATTACK_RECORDS = {name: f"{name}.json" for name in ("fgsm", "pgd", "noise", "fgsm_legacy")}
+"""Name of an attack -> its record. fgsm_legacy is what the original tutorial computes."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +113,13 @@ class TrainFiles:
 def save_training(folder: Path, files: TrainFiles) -> None:
     """Write a training into a folder, the record last.
 
-    A record that is there already is removed first, and so is the record of an attack on another network.
+    A record that is there already is removed first, and so are the records of attacks on another network.
     """
     (folder / TRAIN_RECORD).unlink(missing_ok=True)
-    with contextlib.suppress(ResultError):
-        if load_attack(folder)["model_sha256"] != _sha256(files.model):
-            (folder / ATTACK_RECORD).unlink(missing_ok=True)
+    for attack, record in ATTACK_RECORDS.items():
+        with contextlib.suppress(ResultError):
+            if load_attack(folder, attack)["model_sha256"] != _sha256(files.model):
+                (folder / record).unlink(missing_ok=True)
     write_atomically(folder / MODEL, files.model)
     write_atomically(folder / HISTORY, files.history)
     write_atomically(folder / TRAIN_RECORD, files.record)
@@ -192,21 +201,22 @@ def load_train(folder: Path | str) -> dict[str, Any]:
     return _load_record(Path(folder) / TRAIN_RECORD, hint="Train it first: plmnist train")
 
 
-def load_attack(folder: Path | str) -> dict[str, Any]:
-    """Return the record of a finished attack, ``fgsm.json``.
+def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
+    """Return the record of a finished attack, ``fgsm.json``, ``pgd.json`` or ``noise.json``.
 
-    Keys: ``format``, ``attack``, ``config``; ``epsilon`` in pixel units; the integers ``n_test``, ``clean_correct``,
-    ``adversarial_correct``, ``adversarial_correct_given_clean`` (before and after) and ``n_zero_gradient``; the rates
-    ``clean_acc`` and ``fgsm_acc`` (of all ``n_test``) and ``fgsm_acc_given_clean`` (of ``clean_correct``; null if there
-    are none); ``curve``, a list with epsilon, counts and rates for every epsilon; hashes of the network attacked, of
-    the data, the examples and the figure.
+    Keys: ``format``, ``attack`` and its ``settings``, ``config``; ``epsilon`` in pixel units; the integers ``n_test``,
+    ``clean_correct``, ``adversarial_correct``, ``adversarial_correct_given_clean`` (before and after) and
+    ``n_zero_gradient``; the rates ``clean_acc`` and ``<attack>_acc`` (of all ``n_test``) and
+    ``<attack>_acc_given_clean`` (of ``clean_correct``; null if there are none); ``curve``, a list with epsilon, counts
+    and rates for every epsilon; hashes of the network attacked, of the data and, for FGSM, the examples and the figure.
 
     Raises
     ------
     ResultError
         If there is none or it can't be understood.
     """
-    return _load_record(Path(folder) / ATTACK_RECORD, hint="Attack it first: plmnist attack")
+    hint = f"Attack it first: plmnist attack{'' if attack == 'fgsm' else f' --attack {attack}'}"
+    return _load_record(Path(folder) / ATTACK_RECORDS[attack], hint=hint, expected=ATTACK_FORMAT)
 
 
 def load_network(folder: Path | str) -> Network:
@@ -249,58 +259,76 @@ def read_config(path: Path) -> Configuration:
 
 
 def attack_record(
-    config: Configuration, result: AttackResult, *, model_sha256: str, examples: bytes, figure: bytes
+    config: Configuration,
+    result: AttackResult,
+    *,
+    model_sha256: str,
+    attack: Attack,
+    examples: bytes | None = None,
+    figure: bytes | None = None,
 ) -> bytes:
-    """Return the content of ``fgsm.json``; the first of the result's epsilons must be that of `config`."""
+    """Return the content of an attack's record; the first of the result's epsilons must be that of `config`."""
     main = result.counts[0]
     assert main.epsilon == config.fgsm_epsilon
+    files = {"examples_sha256": examples, "figure_sha256": figure}
     record = {
-        "format": FORMAT,
-        "attack": "fgsm",
+        "format": ATTACK_FORMAT,
+        "attack": attack.name,
+        "settings": attack.settings(),
         "config": config.to_mapping(),
         "n_test": main.n,
         "n_zero_gradient": result.n_zero_gradient,
         "clean_correct": main.clean_correct,
         "clean_acc": main.clean_acc,
-        **_curve_point(main),
-        "curve": [_curve_point(counts) for counts in sorted(result.counts, key=lambda c: c.epsilon)],
+        **_curve_point(main, attack.name),
+        "curve": [_curve_point(counts, attack.name) for counts in sorted(result.counts, key=lambda c: c.epsilon)],
         "model_sha256": model_sha256,
-        "examples_sha256": _sha256(examples),
-        "figure_sha256": _sha256(figure),
+        **{name: _sha256(content) for name, content in files.items() if content is not None},
         "data_sha256": data_hashes(config.dataset),
     }
     return _json_bytes(record)
 
 
 def save_attack(folder: Path, *, examples: bytes, figure: bytes, record: bytes) -> None:
-    """Write an attack into a folder, the record last; a record that is there already is removed first."""
+    """Write FGSM's results into a folder, the record last; a record that is there already is removed first."""
     (folder / ATTACK_RECORD).unlink(missing_ok=True)
     write_atomically(folder / EXAMPLES, examples)
     write_atomically(folder / FIGURE, figure)
     write_atomically(folder / ATTACK_RECORD, record)
 
 
-def is_attacked(folder: Path, config: Configuration, epsilons: list[float]) -> bool:
-    """Return whether a folder holds a verified attack on its present network at all these epsilons."""
+def is_attacked(folder: Path, config: Configuration, epsilons: list[float], attack: Attack | None = None) -> bool:
+    """Return whether a folder holds a verified attack (None: FGSM) on its present network at all these epsilons."""
     try:
-        record, train = load_attack(folder), load_train(folder)
+        name, settings = ("fgsm", {}) if attack is None else (attack.name, attack.settings())
+        record, train = load_attack(folder, name), load_train(folder)
         return (
-            record["format"] == FORMAT
-            and record["config"] == config.to_mapping()
+            record["config"] == config.to_mapping()
+            and record["settings"] == settings
             and record["data_sha256"] == data_hashes(config.dataset)
             and record["model_sha256"] == train["model_sha256"] == _sha256((folder / MODEL).read_bytes())
             and {point["epsilon"] for point in record["curve"]} >= set(epsilons)
-            and record["examples_sha256"] == _sha256((folder / EXAMPLES).read_bytes())
-            and record["figure_sha256"] == _sha256((folder / FIGURE).read_bytes())
+            and (
+                name != "fgsm"
+                or (
+                    record["examples_sha256"] == _sha256((folder / EXAMPLES).read_bytes())
+                    and record["figure_sha256"] == _sha256((folder / FIGURE).read_bytes())
+                )
+            )
         )
     except (ResultError, OSError, KeyError, TypeError):
         return False
 
 
-def pack_examples(examples: Examples, which: int, epsilon: float) -> bytes:
-    """Return the content of ``fgsm_examples.npz`` for one of the epsilons of an attack."""
+def pack_examples(result: AttackResult, which: int) -> bytes:
+    """Return the content of ``fgsm_examples.npz``: the examples at one of the epsilons, and every image's outcome.
+
+    Per test image: ``clean_correct``, and ``smallest_epsilon`` of the curve at which it is misclassified: 0 if it is to
+    begin with, infinity if it never is.
+    """
     import numpy as np
 
+    examples = result.examples
     return pack_arrays(
         {
             "index": examples.index.numpy(),
@@ -309,7 +337,9 @@ def pack_examples(examples: Examples, which: int, epsilon: float) -> bytes:
             "adversarial": examples.adversarial[which].numpy(),
             "clean_prediction": examples.clean_prediction.numpy(),
             "adversarial_prediction": examples.adversarial_prediction[which].numpy(),
-            "epsilon": np.float64(epsilon),
+            "epsilon": np.float64(result.counts[which].epsilon),
+            "clean_correct": (result.clean_predictions == result.labels).numpy(),
+            "smallest_epsilon": result.smallest_epsilon.numpy(),
         }
     )
 
@@ -372,13 +402,13 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _curve_point(counts: Any) -> dict[str, Any]:
+def _curve_point(counts: AttackCounts, name: str) -> dict[str, Any]:
     return {
         "epsilon": counts.epsilon,
         "adversarial_correct": counts.adversarial_correct,
         "adversarial_correct_given_clean": counts.adversarial_correct_given_clean,
-        "fgsm_acc": counts.adversarial_acc,
-        "fgsm_acc_given_clean": counts.adversarial_acc_given_clean,
+        f"{name}_acc": counts.adversarial_acc,
+        f"{name}_acc_given_clean": counts.adversarial_acc_given_clean,
     }
 
 
@@ -414,13 +444,13 @@ def _unpack_network(content: bytes) -> Network:
     return network.eval()
 
 
-def _load_record(path: Path, *, hint: str) -> dict[str, Any]:
+def _load_record(path: Path, *, hint: str, expected: int = FORMAT) -> dict[str, Any]:
     record = _load_json(path, hint=hint)
     if not isinstance(record, dict) or "format" not in record:
         raise ResultError(f"{path} is not a record of this package", hint=hint)
-    if record["format"] != FORMAT:
+    if record["format"] != expected:
         raise ResultError(
-            f"{path} has format {record['format']}, this version of plmnist writes format {FORMAT}", hint=hint
+            f"{path} has format {record['format']}, this version of plmnist writes format {expected}", hint=hint
         )
     return record
 

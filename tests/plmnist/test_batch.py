@@ -7,7 +7,7 @@ import pytest
 
 from plmnist import results, training
 from plmnist.batch import attack_folders, train_folders
-from plmnist.config import Configuration
+from plmnist.config import CURVE, Configuration
 from plmnist.errors import PlmnistError
 
 NAME = "point.json"
@@ -253,15 +253,20 @@ def test_further_epsilons_extend_the_curve_only(tmp_path, make_mapping):
     run_train([folder])
     run_attack([folder])
     short, before = results.load_attack(folder), outputs(folder)
-    recorder = run_attack([folder], epsilons=[0.0, 0.2])
+    recorder = run_attack([folder], epsilons=[0.0, 0.07])
     assert recorder.done_["a"].startswith("attacked")
     long = results.load_attack(folder)
-    assert [point["epsilon"] for point in long["curve"]] == [0.0, 0.1, 0.2]
-    assert {key: value for key, value in long.items() if key != "curve"} == {
-        key: value for key, value in short.items() if key != "curve"
+    assert [point["epsilon"] for point in short["curve"]] == list(CURVE)
+    assert [point["epsilon"] for point in long["curve"]] == sorted([*CURVE, 0.07])
+    changed = (
+        "curve",
+        "examples_sha256",
+    )  # the file of examples says for each image which epsilon of the curve fools it
+    assert {key: value for key, value in long.items() if key not in changed} == {
+        key: value for key, value in short.items() if key not in changed
     }
     assert outputs(folder)[results.FIGURE] == before[results.FIGURE]
-    assert run_attack([folder], epsilons=[0.2]).done_["a"].startswith("already attacked")
+    assert run_attack([folder], epsilons=[0.07]).done_["a"].startswith("already attacked")
 
 
 def test_examples_file_belongs_to_the_configuration_s_epsilon(tmp_path, make_mapping):
@@ -280,3 +285,47 @@ def test_examples_file_belongs_to_the_configuration_s_epsilon(tmp_path, make_map
         assert (
             record["config"] == Configuration.from_mapping(json.loads((Path(folder) / NAME).read_text())).to_mapping()
         )
+
+
+def test_every_image_has_its_smallest_epsilon(tmp_path, make_mapping):
+    import numpy as np
+
+    folder = place(tmp_path, "a", make_mapping(fgsm_epsilon=0.07))
+    run_train([folder])
+    run_attack([folder])
+    record = results.load_attack(folder)
+    with np.load(Path(folder) / results.EXAMPLES) as packed:
+        smallest, clean_correct = packed["smallest_epsilon"], packed["clean_correct"]
+    assert set(smallest) <= {*CURVE, 0.07, np.inf}
+    assert clean_correct.sum() == record["clean_correct"]
+    assert ((smallest == 0) == ~clean_correct).all()
+    for point in record["curve"]:
+        # An image that a small step fools may be classified correctly after a longer one.
+        survivors = (smallest > point["epsilon"]).sum()
+        assert survivors <= point["adversarial_correct_given_clean"]
+
+
+@pytest.mark.parametrize("attack", ["pgd", "noise"])
+def test_other_attacks_have_records_of_their_own_that_know_nothing_of_other_folders(tmp_path, make_mapping, attack):
+    alone, *others = (place(tmp_path, f"e{e}", make_mapping(fgsm_epsilon=e)) for e in (0.05, 0.03, 0.07))
+    settings = {"steps": 4, "step_size": 0.5} if attack == "pgd" else {}
+    run_train([alone, *others])
+    run_attack([alone], attack=attack, settings=settings)
+    path = Path(alone) / results.ATTACK_RECORDS[attack]
+    expected = path.read_bytes()
+    assert run_attack([alone], attack=attack, settings=settings).done_[Path(alone).name].startswith("already attacked")
+    run_attack([alone, *others], attack=attack, settings=settings, force=True)
+    assert path.read_bytes() == expected
+    record = results.load_attack(alone, attack)
+    assert record["settings"].items() >= settings.items()
+    assert record[f"{attack}_acc"] == record["adversarial_correct"] / record["n_test"]
+    assert not (Path(alone) / results.ATTACK_RECORD).exists()
+
+
+def test_new_network_takes_the_records_of_all_attacks_away(tmp_path, make_mapping):
+    folder = place(tmp_path, "a", make_mapping())
+    run_train([folder])
+    run_attack([folder], attack="noise")
+    (Path(folder) / NAME).write_text(json.dumps(make_mapping(seed=2)))
+    run_train([folder])
+    assert not (Path(folder) / results.ATTACK_RECORDS["noise"]).exists()

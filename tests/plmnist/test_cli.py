@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from plmnist import cli, results
+from plmnist.config import CURVE
+from plmnist.perturbations import ATTACKS
 from plmnist.training import ENGINES
 
 
@@ -41,8 +43,8 @@ def test_one_configuration_by_options(tmp_path, capsys):
     assert cli.main(command) == 0
     config = json.loads((Path(out) / "config.json").read_text())
     assert (config["num_epochs"], config["dropout_prob"], config["seed"]) == (1, 0.0, 7)
-    assert cli.main(["attack", out, "--epsilon", "0", "0.3"]) == 0
-    assert [point["epsilon"] for point in results.load_attack(out)["curve"]] == [0.0, 0.05, 0.3]
+    assert cli.main(["attack", out, "--epsilon", "0", "0.4"]) == 0
+    assert [point["epsilon"] for point in results.load_attack(out)["curve"]] == [*CURVE, 0.4]
     assert cli.main(command) == 0
     assert cli.main([*command[:-1], "8"]) == 2
     error = capsys.readouterr().err
@@ -103,6 +105,10 @@ def test_empty_report_is_none_and_unwritable_one_an_error(tmp_path, make_mapping
         (["train", "y", "--output", "x"], "exclude each other"),
         (["train", "y", "--seed", "3"], "--seed needs --output"),
         (["attack", "x", "--epsilon", "-0.1"], "epsilon must be between 0 and 1"),
+        (["attack", "x", "--attack", "pdg"], "Did you mean 'pgd'?"),
+        (["attack", "x", "--steps", "3"], "--steps needs --attack pgd"),
+        (["attack", "x", "--attack", "pgd", "--restarts", "0"], "--restarts must be a whole number"),
+        (["attack", "x", "--attack", "pgd", "--step-size", "nan"], "--step-size must be a number above 0"),
         (["download", "mnst"], "Did you mean 'mnist'"),
     ],
 )
@@ -148,8 +154,9 @@ def test_download_reports_damage_and_goes_on(tmp_path, capsys, monkeypatch):
     assert "digits" in captured.out
 
 
-def test_engines_of_the_command_line_are_those_of_the_package():
+def test_engines_and_attacks_of_the_command_line_are_those_of_the_package():
     assert set(ENGINES) == set(cli._ENGINES)
+    assert set(ATTACKS) == set(cli._ATTACKS)
 
 
 def test_module_is_a_command():

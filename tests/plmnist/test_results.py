@@ -17,6 +17,7 @@ import torch
 from plmnist import results
 from plmnist.attacks import attack_fgsm
 from plmnist.errors import ResultError
+from plmnist.perturbations import FastGradientSign
 from plmnist.results import TrainFiles
 from plmnist.training import train
 
@@ -166,7 +167,9 @@ def test_new_network_takes_the_record_of_an_attack_on_the_old_one_away(folder, t
     def attack() -> None:
         result = attack_fgsm(trained.network, digits.test, [0.05])
         sha256 = results.load_train(folder)["model_sha256"]
-        record = results.attack_record(trained.config, result, model_sha256=sha256, examples=b"e", figure=b"f")
+        record = results.attack_record(
+            trained.config, result, model_sha256=sha256, attack=FastGradientSign(), examples=b"e", figure=b"f"
+        )
         results.save_attack(folder, examples=b"e", figure=b"f", record=record)
 
     attack()
@@ -180,7 +183,11 @@ def test_new_network_takes_the_record_of_an_attack_on_the_old_one_away(folder, t
 
 def test_attack_record_has_counts_rates_and_curve(folder, trained, digits):
     result = attack_fgsm(trained.network, digits.test, [0.05, 0.0, 0.2])
-    record = json.loads(results.attack_record(trained.config, result, model_sha256="m", examples=b"e", figure=b"f"))
+    record = json.loads(
+        results.attack_record(
+            trained.config, result, model_sha256="m", attack=FastGradientSign(), examples=b"e", figure=b"f"
+        )
+    )
     main = result.counts[0]
     assert record["epsilon"] == 0.05
     assert record["adversarial_correct"] == main.adversarial_correct
@@ -252,7 +259,9 @@ def test_killed_between_any_two_writes_no_record_precedes_its_files(tmp_path, tr
     sha256 = json.loads(new.record)["model_sha256"]
     source = tmp_path / "source"
     source.mkdir()
-    record = results.attack_record(trained.config, result, model_sha256=sha256, examples=b"new e", figure=b"new f")
+    record = results.attack_record(
+        trained.config, result, model_sha256=sha256, attack=FastGradientSign(), examples=b"new e", figure=b"new f"
+    )
     parts = {"model": new.model, "history": new.history, "train": new.record}
     parts |= {"examples": b"new e", "figure": b"new f", "fgsm": record}
     for name, content in parts.items():
@@ -264,7 +273,9 @@ def test_killed_between_any_two_writes_no_record_precedes_its_files(tmp_path, tr
         folder.mkdir()
         results.save_training(folder, old if part == "train" else new)
         if part == "attack":
-            older = results.attack_record(trained.config, result, model_sha256=sha256, examples=b"e", figure=b"f")
+            older = results.attack_record(
+                trained.config, result, model_sha256=sha256, attack=FastGradientSign(), examples=b"e", figure=b"f"
+            )
             results.save_attack(folder, examples=b"e", figure=b"f", record=older)
         command = [sys.executable, "-c", SAVE_AND_DIE, str(folder), str(source)]
         child = subprocess.run([*command, str(step), part], capture_output=True, text=True)
