@@ -211,7 +211,7 @@ class Slurm(Scheduler):
         records = text.split(_RECORD)
         if len(records) < 2 or "JOBID" not in records[0] or records[0].count(_FIELD) != len(_QUERY_FIELDS) - 1:
             raise ValueError("the header line is missing")
-        if records[-1].strip():
+        if records[-1] != "\n":
             raise ValueError("the last record is cut off")
         found: dict[str, ClusterJob] = {}
         for record in records[1:-1]:

@@ -200,7 +200,11 @@ def answer(face: Any, path: str, program: str, arguments: Sequence[str], stdin: 
         if is_query and faults["nothing"]:
             reply = (0, "", "")
         if is_query and faults["half"]:
-            reply = (reply[0], reply[1][: len(reply[1]) // 2], reply[2])
+            # Never exactly between two records: nobody can tell that from a shorter queue.
+            cut = len(reply[1]) // 2
+            while reply[1][:cut].endswith(("\n", "\x1e")):
+                cut -= 1
+            reply = (reply[0], reply[1][:cut], reply[2])
     if delay:
         time.sleep(delay)
     return reply

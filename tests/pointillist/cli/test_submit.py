@@ -1,0 +1,120 @@
+"""``submit`` and ``cancel`` from the shell, over fake schedulers and the queue of one machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BODY = """
+@Project.post.isfile("a")
+@Project.operation(cmd=True, directives={"walltime": 1, "np": 2})
+def first(job):
+    return f"touch workspace/{job.id}/a"
+
+@Project.pre.after(first)
+@Project.post.isfile("b")
+@Project.operation(cmd=True)
+def second(job):
+    return f"touch workspace/{job.id}/b"
+"""
+POINTS = [{"x": x} for x in range(3)]
+
+
+@pytest.fixture
+def plain_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a scheduler."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for program in ("sh", "bash", "touch", "env", "git"):
+        found = shutil.which(program)
+        if found:
+            (folder / program).symlink_to(found)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+@pytest.mark.usefixtures("plain_machine")
+def test_without_a_scheduler_scripts_are_shown_and_nothing_is_submitted(make_study: Any) -> None:
+    study = make_study(BODY, *POINTS)
+    shown = study.cli("submit", "--pretend")
+    assert shown.stdout.count("#!/bin/bash") == 3
+    assert "3 tasks in 3 cluster jobs" in shown.stderr
+    assert "at most 6 core-hours" in shown.stderr
+    refused = study.cli("submit", check=4)
+    assert "has no scheduler" in refused.stderr
+    assert "run" in refused.stderr
+
+
+def test_pretending_changes_nothing(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")
+    study = make_study(BODY, *POINTS)
+    before = sorted(study.path.rglob("*"))
+    study.cli("submit", "--pretend", "--all", "--no-array")
+    left = [path for path in sorted(study.path.rglob("*")) if path not in before]
+    assert not [path for path in left if "scripts" in path.parts or "submissions" in path.parts]
+
+
+def test_options_reach_the_script(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "AnvilEnvironment")
+    study = make_study(BODY, *POINTS)
+    shown = study.cli("submit", "--pretend", "--bundle", "3", "--parallel", "--partition", "wholenode").stdout
+    assert "#SBATCH --partition=wholenode" in shown
+    assert "#SBATCH --ntasks=3" in shown
+    assert "#SBATCH --cpus-per-task=2" in shown
+    assert "#SBATCH --time=01:00:00" in shown
+    chosen = study.cli("submit", "--pretend", "-n", "1").stdout
+    assert "#SBATCH --partition=shared" in chosen
+    assert "--array" not in chosen
+
+
+def test_request_that_fits_nowhere_is_refused_in_a_sentence(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "AnvilEnvironment")
+    study = make_study(BODY.replace('"np": 2', '"np": 500'), *POINTS)
+    refused = study.cli("submit", check=2)
+    assert "fits into no partition of Anvil" in refused.stderr
+    assert refused.stderr.count("fits into no partition") == 1
+
+
+def test_template_help_lists_blocks_and_filters(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")
+    shown = make_study(BODY).cli("submit", "--template-help").stdout
+    assert "project_header" in shown
+    assert "format_timedelta" in shown
+    assert "get_prefix" in shown
+
+
+def test_queue_of_one_machine_does_everything(make_study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "LocalEnvironment")
+    monkeypatch.setenv("POINTILLIST_QUEUE", str(tmp_path / "queue"))
+    study = make_study(BODY.replace('"np": 2', '"np": 1'), *POINTS)
+    study.cli("submit", "--all")
+    end = time.monotonic() + 60
+    while len(list((study.path / "workspace").glob("*/b"))) < 3:
+        assert time.monotonic() < end, study.cli("status", "-d").stdout
+        time.sleep(0.2)
+
+
+def test_cancel_wants_a_selection_and_takes_back_what_is_selected(
+    make_study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "LocalEnvironment")
+    monkeypatch.setenv("POINTILLIST_QUEUE", str(tmp_path / "queue"))
+    study = make_study(BODY.replace('"np": 2', '"np": 1'), *POINTS)
+    assert "Nothing is selected" in study.cli("cancel", check=3).stderr
+    assert "No selected task is on the cluster" in study.cli("cancel", "--all").stderr
+    study.cli("submit", "--hold")
+    one = study.make_jobs()[0]
+    shown = study.cli("cancel", "-j", one, "--pretend")
+    assert "1 tasks would be cancelled" in shown.stderr
+    study.cli("cancel", "-j", one)
+    end = time.monotonic() + 30
+    while "eligible" not in study.cli("explain", "-o", "first", "-j", one).stdout.split("\n")[0]:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert "2 tasks are on the cluster already" in study.cli("submit", "-o", "first", "--hold").stderr
+    study.cli("cancel", "--all")
+    assert os.path.isdir(tmp_path / "queue")
