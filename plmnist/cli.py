@@ -1,4 +1,4 @@
-"""The ``plmnist`` command: download, train, attack.
+"""The ``plmnist`` command: download, train, attack, check.
 
 Says on standard output what became of each folder, one line each, and on standard error how downloads proceed. Exit
 status: 0 all well, 1 something failed, 2 wrong usage, 130 interrupted.
@@ -152,6 +152,17 @@ def _parser() -> argparse.ArgumentParser:
     for name, about in _PGD_OPTIONS.items():
         attack.add_argument(f"--{name.replace('_', '-')}", metavar="X", type=_number_or_text, help=about)
     attack.set_defaults(command=_attack)
+
+    check = commands.add_parser(
+        "check",
+        parents=[common],
+        help="ask whether an evaluation can be believed",
+        description="Attack each trained network with FGSM, PGD and noise and say, in a sentence each, what speaks for "
+        "or against believing such an evaluation. Exit status 1 if there is a warning.",
+    )
+    check.add_argument("folders", nargs="*", metavar="DIR", help="folder that holds a trained network")
+    check.add_argument("--json", action="store_true", help="print one JSON document")
+    check.set_defaults(command=_check)
     return parser
 
 
@@ -238,6 +249,36 @@ def _attack(arguments: argparse.Namespace) -> int:
             force=arguments.force,
         )
     return report.exit_status
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    folders = dict.fromkeys(_folders(arguments))
+    from plmnist.checks import check_evaluation
+    from plmnist.data import load_test
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    n_warnings = n_failed = 0
+    for folder in folders:
+        try:
+            dataset = results.load_train(folder)["config"]["dataset"]
+            checks = check_evaluation(results.load_network(folder), load_test(dataset, arguments.data_dir))
+        except PlmnistError as error:
+            if arguments.debug:
+                traceback.print_exc()
+            n_failed += 1
+            _print_error(error)
+            continue
+        n_warnings += sum(not check.passed for check in checks)
+        found[folder] = [{"name": c.name, "passed": c.passed, "sentence": c.sentence} for c in checks]
+        if not arguments.json:
+            for check in checks:
+                print(f"{folder}: {'pass' if check.passed else 'WARNING'}: {check.name}: {check.sentence}", flush=True)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        line = f"{len(found)} of {len(folders)} folder{'s' if len(folders) != 1 else ''} checked"
+        print(f"{line}, {n_warnings} warning{'s' if n_warnings != 1 else ''}")
+    return 1 if n_warnings or n_failed else 0
 
 
 def _folders(arguments: argparse.Namespace) -> list[str]:

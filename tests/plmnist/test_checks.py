@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+
+from plmnist import checks, cli
+from plmnist.attacks import attack_images
+from plmnist.checks import check_evaluation
+from plmnist.perturbations import FastGradientSign, Noise
+from plmnist.training import train
+
+
+@pytest.fixture(scope="module")
+def network(digits, make_config):
+    return train(
+        make_config(num_epochs=15, hidden_size=32, batch_size=32, dropout_prob=0.1), data=digits
+    ).network.eval()
+
+
+class Around(torch.nn.Module):
+    """A network whose logits are spoilt."""
+
+    def __init__(self, network: torch.nn.Module, spoil) -> None:
+        super().__init__()
+        self.network, self.spoil = network, spoil
+
+    def forward(self, images):
+        return self.spoil(self.network(images))
+
+
+class Rounded(torch.nn.Module):
+    """A network that rounds its pixels to black and white, with the derivative of rounding: none."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        return self.network(images.round())
+
+
+def warnings_of(network, images) -> set[str]:
+    found = check_evaluation(network, images)
+    assert len(found) == 9
+    assert all(check.sentence.endswith(".") for check in found)
+    return {check.name for check in found if not check.passed}
+
+
+def test_sound_evaluation_has_no_warning(network, digits):
+    assert warnings_of(network, digits.test) == set()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda z: z * 1e4, {"saturation"}),
+        (lambda z: z + torch.randn_like(z), {"deterministic"}),
+        (lambda z: torch.softmax(z, 1), {"logits"}),
+        (lambda z: torch.log_softmax(z, 1), {"logits"}),
+    ],
+    ids=["saturated", "noisy", "probabilities", "log-probabilities"],
+)
+def test_planted_fault_is_caught(network, digits, spoil, expected):
+    assert warnings_of(Around(network, spoil).eval(), digits.test) >= expected
+
+
+def test_network_left_in_training_mode_is_caught(network, digits):
+    forgotten = copy.deepcopy(network).train()
+    assert warnings_of(forgotten, digits.test) == {"evaluation mode", "deterministic"}
+    assert forgotten.training
+
+
+def test_network_without_a_gradient_is_caught(network, digits):
+    assert warnings_of(Rounded(network).eval(), digits.test) >= {"zero gradients", "saturation"}
+
+
+def test_gradient_that_points_the_wrong_way_is_caught(network, digits):
+    class Backwards(torch.autograd.Function):
+        @staticmethod
+        def forward(context, images):
+            return images.clone()
+
+        @staticmethod
+        def backward(context, gradient):
+            return -gradient
+
+    class Misleading(Rounded):
+        def forward(self, images):
+            return self.network(Backwards.apply(images))
+
+    assert warnings_of(Misleading(network).eval(), digits.test) >= {"reaches chance"}
+
+
+def test_attack_that_is_no_stronger_than_noise_is_caught(network, digits):
+    epsilons = [0.05, 0.1]
+    fgsm, noise = (attack_images(network, digits.test, epsilons, attack) for attack in (FastGradientSign(), Noise()))
+    assert [check.passed for check in checks._strength(fgsm, fgsm, noise)] == [True, True]
+    assert [check.passed for check in checks._strength(fgsm, noise, noise)] == [False, True]
+    assert [check.passed for check in checks._strength(noise, noise, fgsm)] == [True, False]
+
+
+def test_network_and_random_state_are_left_alone(network, digits):
+    before = copy.deepcopy(network.state_dict())
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    check_evaluation(Around(network, lambda z: z + torch.randn_like(z)), digits.test)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_check_command_says_one_sentence_per_check(tmp_path, capsys):
+    good, missing = str(tmp_path / "good"), str(tmp_path / "missing")
+    assert cli.main(["train", "--output", good, "--num-epochs", "15"]) == 0
+    capsys.readouterr()
+    assert cli.main(["check", good]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "1 of 1 folder checked, 0 warnings"
+    assert all(line.startswith(f"{good}: pass: ") for line in lines[:-1])
+    assert cli.main(["check", good, missing, "--json"]) == 1
+    captured = capsys.readouterr()
+    assert list(json.loads(captured.out)) == [good]
+    assert "train.json does not exist" in captured.err
