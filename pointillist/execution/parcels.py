@@ -179,7 +179,8 @@ def parcels_of(
     own = {task.key for element in left for task in element.tasks}
     while left:
         # Level by level: everything that an element waits for lies in a parcel by then.
-        ready = [one for one in left if all(key in home for key in one.after & own)]
+        # Bundles that wait for each other start without waiting: their tasks ask their conditions themselves.
+        ready = [one for one in left if all(key in home for key in one.after & own)] or left
         groups: dict[object, list[Element]] = {}
         for number, element in enumerate(ready):
             before = frozenset(id(home[key][0]) for key in element.after if key in home)
@@ -201,7 +202,7 @@ def _linked(elements: list[Element], home: dict[TaskKey, tuple[Parcel, int]], ow
     parcel = Parcel(elements)
     wants: dict[Parcel, list[set[int]]] = {}
     for number, element in enumerate(elements):
-        for key in element.after & own:
+        for key in element.after & own & home.keys():
             before, index = home[key]
             wants.setdefault(before, [set() for _ in elements])[number].add(index)
         parcel.outside |= element.after - own

@@ -294,18 +294,16 @@ class _Maker:
 
     def parcels(self, elements: list[Element]) -> list[Parcel]:
         """Put elements together, in arrays where the scheduler and the template have them."""
-        arrays = self._wishes.arrays and self._scheduler is not None
-        singles = parcels_of(elements, arrays=arrays)
-        several = [one for one in singles if len(one.elements) > 1]
-        if not several or self._scheduler is None:
-            return singles
-        if not self._template_takes_arrays(several[0]):
+        if not self._wishes.arrays or self._scheduler is None or len(elements) < 2:
             return parcels_of(elements, arrays=False)
         largest = None
         with contextlib.suppress(ClusterError):
             largest = self._scheduler.largest_array()
-        smallest = self._scheduler.smallest_array
-        return singles if largest is None else parcels_of(elements, smallest=smallest, largest=largest)
+        parcels = parcels_of(elements, smallest=self._scheduler.smallest_array, largest=largest)
+        several = next((one for one in parcels if len(one.elements) > 1), None)
+        if several is None or self._template_takes_arrays(several):
+            return parcels
+        return parcels_of(elements, arrays=False)
 
     def make(self, parcel: Parcel) -> Parts:
         """Return a parcel with its request and its script."""
