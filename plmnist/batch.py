@@ -23,10 +23,13 @@ from plmnist.registry import DATASETS
 if TYPE_CHECKING:
     from plmnist.attacks import AttackResult
     from plmnist.data import ImageSet
+    from plmnist.model import Network
     from plmnist.perturbations import Attack
     from plmnist.training import Trained, TrainingData
 
 T = TypeVar("T")
+
+LEGACY = "fgsm_legacy"
 
 __all__ = ["Listener", "attack_folders", "train_folders"]
 
@@ -115,7 +118,8 @@ def attack_folders(
     folders, config_name, data_dir
         As for :func:`train_folders`.
     attack, settings
-        Name in :data:`plmnist.perturbations.ATTACKS`, and what it shall do differently from its default.
+        Name in :data:`plmnist.perturbations.ATTACKS`, and what it shall do differently from its default; or
+        ``fgsm_legacy``, the original tutorial's computation (:mod:`plmnist.legacy`).
     epsilons
         Further budgets for the curve, in pixel units.
     force
@@ -208,6 +212,10 @@ def _attack_network(tasks: list[_Task], listener: Listener, job: _Assault, shelf
     try:
         network = results.load_network(tasks[0].folder)
         images = shelf.get(tasks[0].config.dataset)
+        if job.name == LEGACY:
+            for task in tasks:
+                _attempt(task, listener, lambda task: _save_legacy(task, job, network, images), note="attacked")
+            return
         attack = job.attack()
         # FGSM at one budget knows nothing of the others, so one attack with all of them serves every task.
         shared = attack_images(network, images, job.budgets(tasks), attack) if job.name == "fgsm" else None
@@ -250,6 +258,15 @@ def _save_attack(task: _Task, result: AttackResult, attack: Attack) -> str:
     return _attack_summary(task.folder, attack.name)
 
 
+def _save_legacy(task: _Task, job: _Assault, network: Network, images: ImageSet) -> str:
+    from plmnist.legacy import attack_legacy, legacy_record
+
+    counts = attack_legacy(network, images, job.budgets([task]))
+    sha256 = results.load_train(task.folder)["model_sha256"]
+    results.save_record(task.folder, LEGACY, legacy_record(task.config, counts, model_sha256=sha256))
+    return f"the original's number is {counts[0].acc or 0.0:.4f}, which is not the accuracy under FGSM"
+
+
 @dataclass(frozen=True)
 class _Assault:
     """Which attack is wanted, with what budgets besides those of the configurations."""
@@ -268,6 +285,8 @@ class _Assault:
         return list(dict.fromkeys([*(task.config.fgsm_epsilon for task in tasks), *CURVE, *self.epsilons]))
 
     def is_done(self, task: _Task) -> bool:
+        if self.name == LEGACY:
+            return False  # it takes less than a second, and nothing depends on it
         # FGSM has no settings, and asking whether it is done shall not import torch.
         attack = None if self.name == "fgsm" else self.attack()
         return results.is_attacked(task.folder, task.config, self.budgets([task]), attack)

@@ -151,6 +151,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, about in _PGD_OPTIONS.items():
         attack.add_argument(f"--{name.replace('_', '-')}", metavar="X", type=_number_or_text, help=about)
+    attack.add_argument(
+        "--legacy-clamp",
+        action="store_true",
+        help="compute what the original tutorial called FGSM accuracy, for comparison with old results only: it clips "
+        "normalised images to [0, 1]; epsilon is taken in normalised units; the result is in fgsm_legacy.json",
+    )
     attack.set_defaults(command=_attack)
 
     check = commands.add_parser(
@@ -225,6 +231,10 @@ def _attack(arguments: argparse.Namespace) -> int:
             raise ConfigurationError(f"epsilon must be between 0 and 1, in pixel units, not {epsilon:g}")
     if arguments.attack not in _ATTACKS:
         raise ConfigurationError(f"unknown attack {arguments.attack!r}", hint=near_matches(arguments.attack, _ATTACKS))
+    if arguments.legacy_clamp:
+        if arguments.attack != "fgsm":
+            raise ConfigurationError(f"--legacy-clamp and --attack {arguments.attack} exclude each other")
+        arguments.attack = "fgsm_legacy"
     settings = {name: getattr(arguments, name) for name in _PGD_OPTIONS if getattr(arguments, name) is not None}
     for name, value in settings.items():
         if arguments.attack != "pgd":

@@ -53,6 +53,7 @@ __all__ = [
     "pack_examples",
     "read_config",
     "save_attack",
+    "save_record",
     "save_training",
     "write_atomically",
 ]
@@ -295,6 +296,11 @@ def save_attack(folder: Path, *, examples: bytes, figure: bytes, record: bytes) 
     write_atomically(folder / EXAMPLES, examples)
     write_atomically(folder / FIGURE, figure)
     write_atomically(folder / ATTACK_RECORD, record)
+
+
+def save_record(folder: Path, attack: str, record: Mapping[str, Any]) -> None:
+    """Write the record of an attack that has no other files."""
+    write_atomically(folder / ATTACK_RECORDS[attack], _json_bytes({"format": ATTACK_FORMAT, **record}))
 
 
 def is_attacked(folder: Path, config: Configuration, epsilons: list[float], attack: Attack | None = None) -> bool:
