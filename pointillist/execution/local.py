@@ -288,7 +288,14 @@ class LocalRun:
             command = command_line(work.operation, list(work.tasks), jobs, entrypoint=self._entrypoint)
             if work.report:
                 env[REPORT_VARIABLE] = work.report
-            return ShellProcess(command, output=work.log_fd, cwd=self._root, env=env, keep_fd=self._session.lock_fd)
+            return ShellProcess(
+                command,
+                output=work.log_fd,
+                script=f"{work.log}.sh",
+                cwd=self._root,
+                env=env,
+                keep_fd=self._session.lock_fd,
+            )
         if self._rules.inline:
             return InlineCall(lambda: self._call(work.operation.name, {}, *job_ids), log=work.log)
         worker = self._idle.pop() if self._idle else self._new_worker()

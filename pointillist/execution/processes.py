@@ -11,9 +11,9 @@ import contextlib
 import json
 import os
 import resource
+import shlex
 import signal as signals
 import socket
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -66,15 +66,23 @@ class Process(Protocol):
         """Send a signal to it and its children."""
 
 
+LONGEST_LINE = 100_000
+"""Linux takes no single argument of more than 128 KiB; a longer command goes to the shell in a file."""
+
+
 class ShellProcess:
-    """A shell command in a process group of its own, its output in a file.
+    """A shell command in a session of its own, its output in a file.
+
+    Started by ``posix_spawn``: the time of trivial commands is mostly that of starting them.
 
     Parameters
     ----------
     command
-        Handed to ``/bin/sh -c``.
+        What ``/bin/sh`` is to do.
     output
         The open file for standard output and standard error.
+    script
+        Where to write the command when it is too long for a command line.
     cwd
         Folder to run in.
     env
@@ -83,18 +91,29 @@ class ShellProcess:
         A descriptor the process and its children keep open.
     """
 
-    def __init__(self, command: str, *, output: int, cwd: str, env: dict[str, str], keep_fd: int) -> None:
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-            env=os.environ | env if env else None,
-            pass_fds=(keep_fd,),
-            start_new_session=True,
+    def __init__(self, command: str, *, output: int, script: str, cwd: str, env: dict[str, str], keep_fd: int) -> None:
+        if not os.path.samefile(cwd, "."):
+            command = f"cd {shlex.quote(cwd)} || exit\n{command}"
+        words = ["/bin/sh", "-c", command]
+        if len(command) > LONGEST_LINE:
+            with open(script, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(command)
+            words = ["/bin/sh", script]
+        self._pid = os.posix_spawn(
+            words[0],
+            words,
+            os.environ | env if env else os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+                (os.POSIX_SPAWN_DUP2, keep_fd, keep_fd),
+            ],
+            setsid=True,
+            # What Python ignores, and what may have been ignored when this process was started.
+            setsigdef=(signals.SIGPIPE, signals.SIGXFSZ, signals.SIGINT),
         )
-        self._pidfd = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
+        self._pidfd = os.pidfd_open(self._pid) if hasattr(os, "pidfd_open") else None
         self._ended: Ended | None = None
 
     def fileno(self) -> int | None:
@@ -102,12 +121,10 @@ class ShellProcess:
 
     def poll(self) -> Ended | None:
         if self._ended is None:
-            # As Popen.poll() does, and besides that learn what the process and its children have used.
-            pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
+            pid, status, used = os.wait4(self._pid, os.WNOHANG)
             if pid == 0:
                 return None
-            self._process.returncode = os.waitstatus_to_exitcode(status)
-            self._ended = Ended(self._process.returncode, usage=_usage(used))
+            self._ended = Ended(os.waitstatus_to_exitcode(status), usage=_usage(used))
             if self._pidfd is not None:
                 os.close(self._pidfd)
                 self._pidfd = None
@@ -115,7 +132,7 @@ class ShellProcess:
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self._pid, number)
 
 
 class NoProcess:

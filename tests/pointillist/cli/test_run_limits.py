@@ -137,3 +137,13 @@ def test_a_document_spoiled_by_its_operation_is_a_failure_of_that_task(make_stud
     result = make_study(body, {"x": 0}, {"x": 1}).cli("run", check=1)
     assert "1 completed, 1 failed" in result.stderr
     assert "not valid JSON" in result.stderr
+
+
+def test_a_command_may_be_longer_than_an_argument_can_be(make_study) -> None:
+    body = """
+        @Project.post.isfile("a")
+        @Project.operation(cmd=True)
+        def work(job):
+            return f": {'x' * 200_000}; touch {job.path}/a"
+    """
+    assert "1 completed" in make_study(body, {"x": 0}).cli("run").stderr
