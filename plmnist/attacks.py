@@ -210,27 +210,28 @@ def attack_images(network: nn.Module, images: ImageSet, epsilons: Iterable[float
     positive = [epsilon for epsilon in dict.fromkeys(budgets) if epsilon > 0]
     rows = max(1, min(len(images), BATCH_ROWS // max(1, len(positive))))
     n_zero_gradient = 0
+    clean_pieces: list[Tensor] = []
     pieces: list[Tensor] = []
     with one_thread(), evaluation_mode(network):
         target = Target(network)
         # One batch of all budgets of a few images at a time, in the same memory.
-        altered = torch.empty(len(positive) + 1, rows, *images.images.shape[1:])
+        altered = torch.empty(len(positive), rows, *images.images.shape[1:])
         for start in range(0, len(images), rows):
             piece = slice(start, start + rows)
             pixels, labels = images.pixels(piece), images.labels[piece]
-            batch = altered[:, : len(labels)] if len(labels) == rows else torch.empty(len(positive) + 1, *pixels.shape)
-            batch[0] = pixels
-            n_zero_gradient += attack.fill(batch[1:], target, pixels, labels, positive, first=start)
-            pieces.append(target.predict_and_spend(batch.flatten(0, 1)).reshape(len(positive) + 1, -1))
+            clean_pieces.append(target.predict(pixels))
+            batch = altered if len(labels) == rows else torch.empty(len(positive), *pixels.shape)
+            n_zero_gradient += attack.fill(batch, target, pixels, labels, positive, first=start)
+            pieces.append(target.predict_many(batch.flatten(0, 1)).reshape(len(positive), len(labels)))
+        clean = torch.cat(clean_pieces)
         found = torch.cat(pieces, 1)
-        predictions = torch.stack([found[0 if epsilon == 0 else 1 + positive.index(epsilon)] for epsilon in budgets])
+        predictions = torch.stack([found[positive.index(e)] if e > 0 else clean for e in budgets])
         index = _first_of_each_class(images.labels)
         original = [images.pixels(slice(i, i + 1)) for i in index.tolist()]
         adversarial = [
             _perturbed(target, image, images.labels[i : i + 1], budgets, attack, i)
             for i, image in zip(index.tolist(), original, strict=True)
         ]
-    clean = found[0]
     return AttackResult(
         counts=tuple(
             _count(epsilon, clean, after, images.labels) for epsilon, after in zip(budgets, predictions, strict=True)

@@ -35,10 +35,6 @@ class Normalisation(nn.Module):
         # One division instead of one per pixel, which takes twice as long.
         return (pixels - self.mean).mul_(self.std.reciprocal())
 
-    def overwrite(self, pixels: Tensor) -> Tensor:
-        """Return what :meth:`forward` returns, bit for bit, in the memory of the pixels."""
-        return pixels.sub_(self.mean).mul_(self.std.reciprocal())
-
 
 class _Linear(nn.Linear):
     # nn.Linear would draw weights from torch's global random state, only for them to be thrown away. (torch's own
@@ -90,13 +86,9 @@ class Network(nn.Module):
         """
         return self.classify(self.normalisation(images).flatten(1), masks)
 
-    def spend(self, images: Tensor) -> Tensor:
-        """Return the logits of images that nobody needs afterwards: saves a copy of them."""
-        return self.classify(self.normalisation.overwrite(images).flatten(1))
-
-    def folded(self) -> Folded:
-        """Return a frozen copy in float64 whose first layer normalises, for derivatives by the pixels."""
-        return Folded(self)
+    def folded(self, dtype: torch.dtype = torch.float64) -> Folded:
+        """Return a frozen copy whose first layer normalises, for derivatives by the pixels and for many images."""
+        return Folded(self, dtype)
 
     def classify(self, normalised: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
         """Return the logits of images that are normalised and flattened already, shape (N, H * W)."""
@@ -114,22 +106,23 @@ class Network(nn.Module):
 
 
 class Folded(nn.Module):
-    """A network in float64, in evaluation mode, with the normalisation as part of its first layer.
+    """A frozen copy of a network in evaluation mode, with the normalisation as part of its first layer.
 
-    ``W (x - mean) / std + b`` is ``(W / std) x + (b - W mean / std)``: the same logits but for the last bits of
-    float64, without three passes over the pixels.
+    ``W (x - mean) / std + b`` is ``(W / std) x + (b - W mean / std)``: the same logits but for the last bits, without
+    three passes over the pixels. It is folded in float64 and then rounded.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, dtype: torch.dtype) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).double().eval().requires_grad_(False)
         normalisation, layer = self.network.normalisation, self.network.layer1
         with torch.no_grad():
             layer.weight.div_(normalisation.std)
             layer.bias.sub_(layer.weight.sum(1) * normalisation.mean)
+        self.network.to(dtype)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits, float64, shape (N, 10), for pixels in [0, 1], shape (N, 1, H, W)."""
+        """Return logits, shape (N, 10), for pixels in [0, 1], shape (N, 1, H, W)."""
         return self.network.classify(images.flatten(1))
 
 

@@ -139,8 +139,7 @@ def test_folded_copy_computes_the_same_network(victim, digits):
     pixels = digits.test.pixels()
     twin = copy.deepcopy(victim).double()
     assert torch.allclose(victim.folded()(pixels.double()), twin(pixels.double()), rtol=1e-12, atol=1e-10)
-    with torch.inference_mode():
-        assert torch.equal(victim.spend(pixels.clone()), victim(pixels))
+    assert torch.allclose(victim.folded(torch.float32)(pixels), victim(pixels), rtol=1e-5, atol=1e-4)
 
 
 def test_sign_of_the_folded_copy_is_that_of_the_plain_one(victim, digits):
