@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-BATCH_ROWS = 1024
+BATCH_ROWS = 2048
 """Altered images per pass through the network, few enough to stay in the cache."""
 
 
