@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-BATCH_ROWS = 2048
+BATCH_ROWS = 1536
 """Altered images per pass through the network, few enough to stay in the cache."""
 
 
@@ -210,6 +210,8 @@ def attack_images(network: nn.Module, images: ImageSet, epsilons: Iterable[float
     positive = [epsilon for epsilon in dict.fromkeys(budgets) if epsilon > 0]
     rows = max(1, min(len(images), BATCH_ROWS // max(1, len(positive))))
     n_zero_gradient = 0
+    index = _first_of_each_class(images.labels)
+    shown: dict[int, Tensor] = {}
     clean_pieces: list[Tensor] = []
     pieces: list[Tensor] = []
     with one_thread(), evaluation_mode(network):
@@ -222,27 +224,25 @@ def attack_images(network: nn.Module, images: ImageSet, epsilons: Iterable[float
             clean_pieces.append(target.predict(pixels))
             batch = altered if len(labels) == rows else torch.empty(len(positive), *pixels.shape)
             n_zero_gradient += attack.fill(batch, target, pixels, labels, positive, first=start)
+            for i in index:
+                if start <= i < start + rows:
+                    shown[i] = torch.cat([pixels[i - start, None], batch[:, i - start]])
             pieces.append(target.predict_many(batch.flatten(0, 1)).reshape(len(positive), len(labels)))
         clean = torch.cat(clean_pieces)
         found = torch.cat(pieces, 1)
         predictions = torch.stack([found[positive.index(e)] if e > 0 else clean for e in budgets])
-        index = _first_of_each_class(images.labels)
-        original = [images.pixels(slice(i, i + 1)) for i in index.tolist()]
-        adversarial = [
-            _perturbed(target, image, images.labels[i : i + 1], budgets, attack, i)
-            for i, image in zip(index.tolist(), original, strict=True)
-        ]
+    examples = torch.stack([shown[i] for i in index], 1)
     return AttackResult(
         counts=tuple(
             _count(epsilon, clean, after, images.labels) for epsilon, after in zip(budgets, predictions, strict=True)
         ),
         n_zero_gradient=n_zero_gradient,
         examples=Examples(
-            index=index,
+            index=torch.tensor(index),
             label=images.labels[index],
-            original=torch.cat(original),
+            original=examples[0],
             clean_prediction=clean[index],
-            adversarial=torch.cat(adversarial, 1),
+            adversarial=examples[[0 if e == 0 else 1 + positive.index(e) for e in budgets]],
             adversarial_prediction=predictions[:, index],
         ),
         labels=images.labels,
@@ -284,6 +284,5 @@ def _count(epsilon: float, clean: Tensor, adversarial: Tensor, labels: Tensor) -
     )
 
 
-def _first_of_each_class(labels: Tensor) -> Tensor:
-    found = [int((labels == label).nonzero()[0]) for label in torch.unique(labels)]
-    return torch.tensor(found)
+def _first_of_each_class(labels: Tensor) -> list[int]:
+    return [int((labels == label).nonzero()[0]) for label in torch.unique(labels)]
