@@ -12,6 +12,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import hpc_setup  # noqa: F401 - a cluster is known by being defined
 from src.seed_analysis import is_up_to_date, write_analysis
 
 from plmnist.config import Configuration

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("init.py", "project.py", "src", "templates", "analysis", "README.md")
+PARTS = ("init.py", "project.py", "hpc_setup.py", "src", "templates", "analysis", "README.md")
 MADE_BY_A_RUN = shutil.ignore_patterns("output*", "figures", ".lock", "__pycache__")
 
 
