@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# The helpers beside this file are plain modules: they also run by hand, and as commands of the fakes.
+# The modules beside this file are plain ones: they also run by hand, and as commands of the fakes.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import fake_schedulers.lsf
