@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pointillist.state.archive import gather, is_archive
+from pointillist.state.records import SUFFIX, file_names, records
 from pointillist.state.sessions import Session, Sessions
 
 _ATTEMPT = re.compile(rb'"attempt": ?("[^"]*")')
@@ -135,19 +136,10 @@ class Journal:
         return self._attempts
 
     def _records(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        try:
-            names = sorted(name for name in os.listdir(self.path) if name.endswith(".jsonl"))
-        except FileNotFoundError:
-            return
-        for name in names:
+        for name in file_names(self.path):
             with open(os.path.join(self.path, name), "rb") as file:
-                for line in file if self._only is None else self._concerned(file.read()):
-                    try:
-                        record = json.loads(line)
-                    except ValueError:
-                        continue
-                    if isinstance(record, dict):
-                        yield _session_of(record) if is_archive(name) else name.removesuffix(".jsonl"), record
+                for record in records(file if self._only is None else self._concerned(file.read())):
+                    yield _session_of(record) if is_archive(name) else name.removesuffix(SUFFIX), record
 
     def _concerned(self, text: bytes) -> list[bytes]:
         """Return the lines that may be about the aggregates of interest: some too many, none too few."""

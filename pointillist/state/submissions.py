@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any
 
 from pointillist.state.journal import Attempt, Outcome
+from pointillist.state.records import SUFFIX, file_names, records
 from pointillist.state.sessions import Session
 
 TaskKey = tuple[str, str]
@@ -235,19 +236,10 @@ class Ledger:
         return self._submissions
 
     def _records(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        try:
-            names = sorted(name for name in os.listdir(self.path) if name.endswith(".jsonl"))
-        except FileNotFoundError:
-            return
-        for name in names:
+        for name in file_names(self.path):
             with open(os.path.join(self.path, name), "rb") as file:
-                for line in file:
-                    try:
-                        record = json.loads(line)
-                    except ValueError:
-                        continue  # cut off by a crash
-                    if isinstance(record, dict):
-                        yield name.removesuffix(".jsonl"), record
+                for record in records(file):
+                    yield name.removesuffix(SUFFIX), record
 
     def _apply(self, known: dict[str, Submission], writer: str, record: dict[str, Any]) -> None:
         try:
