@@ -1,6 +1,7 @@
 {# The frame of every script. Templates of schedulers and clusters extend it and change its blocks:
 
-   header           what the scheduler reads; slurm.sh, pbs.sh and lsf.sh divide it into preamble, tasks and memory
+   header           what the scheduler reads; scheduler.sh, which slurm.sh, pbs.sh and lsf.sh extend, divides it into
+                    preamble, tasks and memory
    project_header   where the work is done, and in an array which element this is; keep it, with super()
    custom_content   free for modules and variables: nothing else uses it
    body             the work, with pre_operation before each line

@@ -1,20 +1,2 @@
 {# The lines come from the adapter of PBS or TORQUE, whichever the environment has. #}
-{% extends "base_script.sh" %}
-{% block header %}
-{% block preamble %}
-#!/bin/bash
-{% for line in request_lines.preamble %}
-{{ line }}
-{% endfor %}
-{% endblock preamble %}
-{% block tasks %}
-{% for line in request_lines.tasks %}
-{{ line }}
-{% endfor %}
-{% endblock tasks %}
-{% block memory %}
-{% for line in request_lines.memory %}
-{{ line }}
-{% endfor %}
-{% endblock memory %}
-{% endblock header %}
+{% extends "scheduler.sh" %}
