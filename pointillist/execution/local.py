@@ -176,17 +176,20 @@ class LocalRun:
 
     def _next(self) -> list[Task]:
         """Take the tasks that a free process should work on: claimed, and eligible at this moment."""
-        free = self._rules.slots - len(self._running)
-        # A process at work on a single task, or on the end of a batch, will soon be free to take its share.
-        soon = sum(work.is_nearly_through for work in self._running)
         while True:
-            # What a cluster job was given is its own; the other sessions of the project have shares of theirs.
-            others = 0 if os.environ.get(SUBMISSION_VARIABLE) else self._sessions.count_alive() - 1
-            shares = free + soon + others
-            taken = self._ready.take(self._fits, shares=shares, weight=self._weight, most=self._left)
+            taken = self._ready.take(self._fits, shares=self._shares, weight=self._weight, most=self._left)
             claimed = [task for task in taken if self._claim(task)]
             if claimed or not taken:
                 return claimed
+
+    def _shares(self) -> int:
+        """Return how many processes will share the tasks of a batched operation that are ready now."""
+        free = self._rules.slots - len(self._running)
+        # A process at work on a single task, or on the end of a batch, will soon be free to take its share.
+        soon = sum(work.is_nearly_through for work in self._running)
+        # What a cluster job was given is its own; the other sessions of the project have shares of theirs.
+        others = 0 if os.environ.get(SUBMISSION_VARIABLE) else self._sessions.count_alive() - 1
+        return free + soon + others
 
     def _fits(self, task: Task) -> bool:
         return self._rules.machine is None or self._rules.machine.fits(self._needs(task))

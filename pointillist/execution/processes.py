@@ -136,7 +136,7 @@ class ShellProcess:
 
 
 class NoProcess:
-    """Stands for a process that has not been started, or could not be."""
+    """Stands for a process that has not been started, could not be, or was none."""
 
     def __init__(self, ended: Ended | None = None) -> None:
         self._ended = ended
@@ -151,20 +151,11 @@ class NoProcess:
         return
 
 
-class InlineCall:
+class InlineCall(NoProcess):
     """A Python call made at once, in this process; its output goes where it always goes."""
 
     def __init__(self, call: Callable[[], None], *, log: str) -> None:
-        self._ended = _call(call, log)
-
-    def fileno(self) -> int | None:
-        return None
-
-    def poll(self) -> Ended | None:
-        return self._ended
-
-    def signal(self, number: int) -> None:
-        return
+        super().__init__(_call(call, log))
 
 
 class Worker:

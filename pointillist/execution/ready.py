@@ -48,7 +48,12 @@ class ReadyTasks:
             tasks.clear()
 
     def take(
-        self, fits: Callable[[Task], bool], *, shares: int, weight: Callable[[Task], float], most: int | None
+        self,
+        fits: Callable[[Task], bool],
+        *,
+        shares: Callable[[], int],
+        weight: Callable[[Task], float],
+        most: int | None,
     ) -> list[Task]:
         """Take the tasks that the next process should work through; empty when none fits.
 
@@ -57,7 +62,8 @@ class ReadyTasks:
         fits
             Says whether what a task needs is free.
         shares
-            How many processes will share the tasks of a batched operation, the next one included.
+            Says how many processes will share the tasks of a batched operation, the next one included; not asked for
+            other operations.
         weight
             How long a task is expected to take, in any unit.
         most
@@ -69,7 +75,7 @@ class ReadyTasks:
             taken = [task]
             if task.operation.is_batched:
                 alike = [other for other in self._tasks[task.operation.name].values() if fits(other)]
-                taken = share(alike, [weight(other) for other in alike], shares, task.operation.max_batch)
+                taken = share(alike, [weight(other) for other in alike], shares(), task.operation.max_batch)
             taken = taken[:most]
             for other in taken:
                 self.discard(other)
