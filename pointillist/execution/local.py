@@ -312,10 +312,18 @@ class LocalRun:
         return worker
 
     def _call(self, name: str, env: dict[str, str], *job_ids: str) -> None:
-        """Do a Python operation."""
-        os.environ.update(env)
+        """Do a Python operation; the environment is as before when the worker takes its next task."""
         operation: Operation = self._plan.definition.operations[name]
-        operation.work([self._plan.workspace.job(i) for i in job_ids])
+        before = {key: os.environ.get(key) for key in env}
+        os.environ.update(env)
+        try:
+            operation.work([self._plan.workspace.job(i) for i in job_ids])
+        finally:
+            for key, value in before.items():
+                if value is None:
+                    os.environ.pop(key, None)
+                else:
+                    os.environ[key] = value
 
     def _jobs(self, task: Task) -> list[Any]:
         return [self._plan.workspace.job(i) for i in task.aggregate.job_ids]

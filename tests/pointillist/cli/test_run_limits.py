@@ -42,6 +42,25 @@ def test_gpus_are_handed_out_one_by_one(make_study) -> None:
     assert sorted((study.job(i) / "a").read_text().strip() for i in study.make_jobs()) == ["0", "1"]
 
 
+def test_a_task_without_gpus_sees_none_of_the_task_before_it(make_study, monkeypatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    body = """
+        import os
+        @Project.post.isfile("a")
+        @Project.operation(directives={"ngpu": lambda job: job.sp.x})
+        def work(job):
+            with open(job.fn("a"), "w") as file:
+                file.write(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+    """
+    study = make_study(body, {"x": 1})
+    (with_gpu,) = study.make_jobs()
+    study.make_jobs({"x": 0})
+    study.cli("run", "--gpus", "1", "--order", "by-job")
+    seen = {i: (study.job(i) / "a").read_text() for i in study.make_jobs()}
+    assert seen.pop(with_gpu) == "0"
+    assert list(seen.values()) == ["none"]
+
+
 def test_a_task_that_can_never_fit_is_refused_and_the_others_run(make_study) -> None:
     body = f"""
         @Project.post.isfile("a")
