@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from plmnist import __version__, results
-from plmnist.config import CURVE, Configuration
+from plmnist.config import CURVE, OPTIONAL, Configuration
 from plmnist.data import DATA_DIR_VARIABLE, DEFAULT_DATA_DIR, dataset_named
 from plmnist.errors import ConfigurationError, PlmnistError, near_matches
 from plmnist.registry import DATASETS
@@ -47,6 +47,7 @@ _DEFAULTS: dict[str, Any] = {
     "dropout_prob": 0.1,
     "fgsm_epsilon": 0.05,
     "seed": 1,
+    **OPTIONAL,
 }
 
 _DATA_HELP = f"data folder; a folder named by {DATA_DIR_VARIABLE} is looked at first (default: {DEFAULT_DATA_DIR})"

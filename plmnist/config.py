@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import math
 import numbers
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from plmnist.errors import ConfigurationError, near_matches
 from plmnist.registry import DATASETS
 
-__all__ = ["CURVE", "Configuration"]
+__all__ = ["CURVE", "NETWORKS", "OPTIONAL", "REQUIRED", "TRAININGS", "Configuration"]
+
+NETWORKS = ("mlp", "cnn")
+TRAININGS = ("standard", "fgsm", "pgd")
 
 CURVE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 """Budgets, in pixel units, at which every network is attacked besides its own epsilon. Networks of ordinary training
@@ -48,11 +51,22 @@ class Configuration:
         L-infinity budget of the attack in pixel units (pixels lie in [0, 1]), in [0, 1].
     seed
         Root of all random streams, at least 0.
+    network
+        ``mlp``, two hidden layers, or ``cnn``, the convolutional network of PyTorch's FGSM tutorial.
+    training
+        ``standard`` trains on the images, ``fgsm`` and ``pgd`` on what that attack makes of them in each step.
+    training_epsilon
+        L-infinity budget of the training's attack in pixel units, in [0, 1]: above 0 exactly if there is one.
 
     Raises
     ------
     ConfigurationError
         If a value has the wrong type or lies outside its range.
+
+    Notes
+    -----
+    The attributes with a default are optional wherever a configuration is read, and left out wherever it is written
+    with the default: what was written before they existed keeps its meaning and its bytes.
     """
 
     dataset: str
@@ -63,14 +77,28 @@ class Configuration:
     dropout_prob: float
     fgsm_epsilon: float
     seed: int
+    network: str = "mlp"
+    training: str = "standard"
+    training_epsilon: float = 0.0
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
+        if (self.training == "standard") != (self.training_epsilon == 0):
+            if self.training == "standard":
+                raise ConfigurationError(
+                    f"training_epsilon is {self.training_epsilon:g}, but standard training attacks nothing",
+                    hint=f"Say training: {' or '.join(TRAININGS[1:])}; or leave training_epsilon out. A grid that "
+                    "varies both is the sum of two grids.",
+                )
+            raise ConfigurationError(
+                f"training {self.training!r} needs a training_epsilon above 0",
+                hint="It is the budget of the attack in training, in pixel units: 0.1, say.",
+            )
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Configuration:
-        """Make a configuration from a mapping that has exactly its keys.
+        """Make a configuration from a mapping that has its keys, perhaps without optional ones, and no others.
 
         Raises
         ------
@@ -80,24 +108,25 @@ class Configuration:
         if not isinstance(mapping, Mapping):
             raise ConfigurationError(
                 f"a configuration is a mapping of names to values, not {_describe(mapping)}",
-                hint=f"Needed keys: {', '.join(_CHECKS)}.",
+                hint=f"Needed keys: {', '.join(REQUIRED)}.",
             )
-        missing = [name for name in _CHECKS if name not in mapping]
+        missing = [name for name in REQUIRED if name not in mapping]
         for key in mapping:
             if key not in _CHECKS:
-                hint = near_matches(str(key), missing or _CHECKS)
+                absent = [*missing, *(name for name in OPTIONAL if name not in mapping)]
+                hint = near_matches(str(key), absent or _CHECKS)
                 raise ConfigurationError(f"unknown configuration key {key!r}", hint=hint)
         if missing:
             plural = "s" if len(missing) > 1 else ""
             raise ConfigurationError(
                 f"configuration key{plural} {', '.join(repr(name) for name in missing)} missing",
-                hint=f"Needed keys: {', '.join(_CHECKS)}.",
+                hint=f"Needed keys: {', '.join(REQUIRED)}.",
             )
-        return cls(**{name: mapping[name] for name in _CHECKS})
+        return cls(**mapping)
 
     def to_mapping(self) -> dict[str, str | int | float]:
-        """Return the configuration as a dictionary of canonical values, in the order of the attributes."""
-        return asdict(self)
+        """Return a dictionary of canonical values, in the order of the attributes, optional ones without defaults."""
+        return {name: value for name, value in asdict(self).items() if OPTIONAL.get(name) != value}
 
     def training_mapping(self) -> dict[str, str | int | float]:
         """Return the part that determines the trained network: everything but the attack's epsilon."""
@@ -152,16 +181,19 @@ def _real(range_text: str, contains: Callable[[float], bool]) -> Callable[[str, 
     return check
 
 
-def _dataset(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{name} must be the name of a data set, not {_describe(value)}")
-    if value not in DATASETS:
-        raise ConfigurationError(f"unknown data set {value!r}", hint=near_matches(value, DATASETS))
-    return str(value)
+def _name(kind: str, known: Iterable[str]) -> Callable[[str, Any], str]:
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ConfigurationError(f"{name} must be the name of a {kind}, not {_describe(value)}")
+        if value not in known:
+            raise ConfigurationError(f"unknown {kind} {value!r}", hint=near_matches(value, known))
+        return str(value)
+
+    return check
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "dataset": _dataset,
+    "dataset": _name("data set", DATASETS),
     "num_epochs": _integer(1, 10**6),
     "batch_size": _integer(1, 10**9),
     "hidden_size": _integer(1, 10**6),
@@ -169,6 +201,15 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "dropout_prob": _real("at least 0 and below 1", lambda x: 0 <= x < 1),
     "fgsm_epsilon": _real("between 0 and 1, in pixel units", lambda x: 0 <= x <= 1),
     "seed": _integer(0, 2**64 - 1),
+    "network": _name("network", NETWORKS),
+    "training": _name("training", TRAININGS),
+    "training_epsilon": _real("between 0 and 1, in pixel units", lambda x: 0 <= x <= 1),
 }
+
+REQUIRED = tuple(field.name for field in fields(Configuration) if field.default is MISSING)
+"""Names of the parameters that every configuration has."""
+
+OPTIONAL: dict[str, str | float] = {f.name: f.default for f in fields(Configuration) if f.default is not MISSING}
+"""The other parameters and what holds where they are left out."""
 
 assert tuple(_CHECKS) == tuple(field.name for field in fields(Configuration))

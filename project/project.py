@@ -15,14 +15,14 @@ from pathlib import Path
 import hpc_setup  # noqa: F401 - a cluster is known by being defined
 from src.seed_analysis import is_up_to_date, write_analysis
 
-from plmnist.config import Configuration
+from plmnist.config import OPTIONAL, REQUIRED
 from plmnist.data import is_available
 from pointillist import FlowProject, aggregator, has_keys, isfile
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE / "data"
-PARAMETERS = tuple(Configuration.__annotations__)
-ALL_BUT_SEED = [name for name in PARAMETERS if name != "seed"]
+ALL_BUT_SEED = [name for name in (*REQUIRED, *OPTIONAL) if name != "seed"]
+DEFAULTS = [OPTIONAL.get(name) for name in ALL_BUT_SEED]
 
 
 class Project(FlowProject):
@@ -48,7 +48,7 @@ def training_hours(*jobs) -> float:
 # --- Part 1: the job document ----------------------------------------------------------------------------------------
 
 part_1_initialize_signac_completed = Project.label("part_1_initialize_signac_completed")(
-    has_keys("signac_job_document.json", PARAMETERS)
+    has_keys("signac_job_document.json", REQUIRED)
 )
 
 
@@ -114,7 +114,7 @@ def part_5_seed_analysis_completed(*jobs):
 
 @Project.pre(part_4_fgsm_attack_completed)
 @Project.post(part_5_seed_analysis_completed)
-@Project.operation(aggregator=aggregator.groupby(ALL_BUT_SEED, sort_by="seed"), batch=True)
+@Project.operation(aggregator=aggregator.groupby(ALL_BUT_SEED, DEFAULTS, sort_by="seed"), batch=True)
 def part_5_seed_analysis_command(*jobs):
     """Write the table and the figures, from all jobs that are finished."""
     write_analysis(HERE / "workspace", HERE / "analysis")

@@ -21,6 +21,9 @@ LABELS = {
     "learning_rate": "learning rate",
     "dropout_prob": "dropout probability",
     "fgsm_epsilon": "epsilon (pixel units)",
+    "network": "network",
+    "training": "training",
+    "training_epsilon": "epsilon in training (pixel units)",
 }
 # Okabe and Ito's colours: told apart also by colour-blind readers; the markers differ too.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442"]
@@ -34,7 +37,7 @@ def draw_figures(jobs: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]],
     for dataset in sorted({row["dataset"] for row in rows}):
         of_set = [row for row in rows if row["dataset"] == dataset]
         seeds = [job for job in jobs if job["dataset"] == dataset]
-        varying = [name for name in LABELS if len({row[name] for row in of_set}) > 1]
+        varying = [name for name in LABELS if len({row.get(name) for row in of_set}) > 1]
         for parameter in varying:
             path = folder / f"{dataset}_accuracy_by_{parameter}.png"
             write_atomically(path, _figure(dataset, parameter, [v for v in varying if v != parameter], of_set, seeds))

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from plmnist.config import Configuration
+from plmnist.config import OPTIONAL, REQUIRED
 from plmnist.results import write_atomically
 
 TABLE = "output_avg_std_of_seed_txt_filename"
 INDEX = "output_seed_analysis.json"
-PARAMETERS = [name for name in Configuration.__annotations__ if name != "seed"]
+PARAMETERS = [name for name in (*REQUIRED, *OPTIONAL) if name != "seed"]
 
 METRICS = {
     "test_acc": lambda train, fgsm: train["test_acc"],
@@ -90,7 +90,7 @@ def finished_jobs(workspace: Path) -> list[dict[str, Any]]:
             json.loads((folder / name).read_bytes()) for name in ("signac_statepoint.json", "train.json", "fgsm.json")
         )
         metrics = {name: float(value(train, fgsm)) for name, value in METRICS.items()}
-        jobs.append({"id": folder.name, "digest": digest_of(folder), **statepoint, **metrics})
+        jobs.append({"id": folder.name, "digest": digest_of(folder), **OPTIONAL, **statepoint, **metrics})
     return sorted(jobs, key=lambda job: [job[name] for name in [*PARAMETERS, "seed"]])
 
 
@@ -102,14 +102,15 @@ def digest_of(folder: Path) -> str:
 def seed_table(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return one row for each combination of parameters: n, and mean and standard deviation (n - 1) over seeds.
 
-    One seed has no standard deviation: None.
+    One seed has no standard deviation: None. An optional parameter has a column if a job departs from its default.
     """
+    parameters = [n for n in PARAMETERS if n not in OPTIONAL or any(job[n] != OPTIONAL[n] for job in jobs)]
     combinations: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for job in jobs:
-        combinations.setdefault(tuple(job[name] for name in PARAMETERS), []).append(job)
+        combinations.setdefault(tuple(job[name] for name in parameters), []).append(job)
     rows = []
     for combination, members in combinations.items():
-        row = dict(zip(PARAMETERS, combination, strict=True)) | {"n": len(members)}
+        row = dict(zip(parameters, combination, strict=True)) | {"n": len(members)}
         for metric in METRICS:
             values = [job[metric] for job in members]
             row[f"{metric}_avg"] = statistics.fmean(values)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from plmnist.config import Configuration
+from plmnist.config import OPTIONAL, REQUIRED, Configuration
 from plmnist.errors import ConfigurationError
 
 
@@ -51,6 +51,13 @@ def test_mapping_round_trips(make_config):
         ({"seed": -1}, "seed must be at least 0"),
         ({"seed": 2**64}, "seed must be at most"),
         ({"seed": None}, "seed must be a whole number, not None"),
+        ({"network": "conv"}, "unknown network 'conv'"),
+        ({"training": None}, "training must be the name of a training, not None"),
+        ({"training": "fgms", "training_epsilon": 0.1}, "unknown training 'fgms'"),
+        ({"training": "fgsm"}, "training 'fgsm' needs a training_epsilon above 0"),
+        ({"training": "pgd", "training_epsilon": 0}, "training 'pgd' needs a training_epsilon above 0"),
+        ({"training": "pgd", "training_epsilon": 1.1}, "training_epsilon must be between 0 and 1"),
+        ({"training_epsilon": 0.1}, "training_epsilon is 0.1, but standard training attacks nothing"),
     ],
 )
 def test_impossible_value_is_named(make_mapping, changes, words):
@@ -73,6 +80,29 @@ def test_misspelt_key_is_named_with_the_missing_one(make_mapping):
     assert caught.value.hint == "Did you mean 'dropout_prob'?"
 
 
+def test_misspelt_optional_key_is_named(make_mapping):
+    with pytest.raises(ConfigurationError, match="unknown configuration key 'trainig'") as caught:
+        Configuration.from_mapping(make_mapping(trainig="fgsm"))
+    assert "'training'" in caught.value.hint
+
+
+def test_default_of_an_optional_key_and_no_key_are_one_configuration(make_mapping):
+    bare = Configuration.from_mapping(make_mapping())
+    explicit = Configuration.from_mapping(make_mapping(**OPTIONAL))
+    assert explicit == bare
+    assert explicit.to_mapping() == bare.to_mapping() == make_mapping()
+    assert explicit.training_key == bare.training_key
+
+
+def test_optional_keys_follow_the_required_ones(make_mapping):
+    mapping = make_mapping(network="cnn", training="pgd", training_epsilon=1)
+    config = Configuration.from_mapping(dict(reversed(mapping.items())))
+    assert list(config.to_mapping()) == [*REQUIRED, "network", "training", "training_epsilon"]
+    assert repr(config.to_mapping()["training_epsilon"]) == "1.0"
+    assert list(config.training_mapping()) == [name for name in config.to_mapping() if name != "fgsm_epsilon"]
+    assert Configuration.from_mapping(config.to_mapping()) == config
+
+
 def test_missing_keys_are_all_named(make_mapping):
     mapping = make_mapping()
     del mapping["seed"], mapping["batch_size"]
@@ -90,7 +120,16 @@ def test_keys_group_what_is_trained_together(make_config):
     assert base.training_key == make_config(fgsm_epsilon=0.3).training_key
     assert base.training_key != make_config(num_epochs=3).training_key
     assert base.trajectory_key == make_config(num_epochs=3, fgsm_epsilon=0.3).trajectory_key
-    for change in ({"seed": 2}, {"dropout_prob": 0.2}, {"learning_rate": 1e-3}, {"hidden_size": 8}, {"batch_size": 8}):
+    others: list[dict[str, object]] = [
+        {"seed": 2},
+        {"dropout_prob": 0.2},
+        {"learning_rate": 1e-3},
+        {"hidden_size": 8},
+        {"batch_size": 8},
+        {"network": "cnn"},
+        {"training": "fgsm", "training_epsilon": 0.1},
+    ]
+    for change in others:
         assert base.trajectory_key != make_config(**change).trajectory_key
 
 

@@ -91,6 +91,24 @@ def test_new_points_rerun_nothing_that_is_done(study) -> None:
     assert [row for row in rows if row["n"] == "2"] == [row for row in table if row["dropout_prob"] != "0.5"]
 
 
+def test_optional_parameters_leave_jobs_without_them_alone(study) -> None:
+    study.change("init.py", "dropout_prob=[0.0, 0.1, 0.5]", "dropout_prob=0.1")
+    study.change("init.py", "seed=[1, 2, 3]", "seed=[1, 2]")
+    study.python("init.py")
+    study.python("project.py", "run")
+    before = study.results()
+    study.change("init.py", "seed=[1, 2],\n    ),", 'seed=[1, 2, 3],\n        training=["standard"],\n    ),')
+    assert "2 new jobs, 4 were there" in study.python("init.py")
+    study.python("project.py", "run")
+    after = study.results()
+    assert {n: c for n, c in after.items() if n in before and n.startswith("workspace")} == {
+        n: c for n, c in before.items() if n.startswith("workspace")
+    }
+    rows = study.table()
+    assert list(rows[0]) == [*PARAMETERS, "n", *STATISTICS]
+    assert [row["n"] for row in rows] == ["3", "3"]
+
+
 def test_another_epsilon_trains_no_network_again(study) -> None:
     study.change("init.py", "dropout_prob=[0.0, 0.1, 0.5]", "dropout_prob=0.1")
     study.python("init.py")
