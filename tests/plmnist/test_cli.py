@@ -168,8 +168,8 @@ def test_download_reports_damage_and_goes_on(tmp_path, capsys, monkeypatch):
 
 
 def test_engines_and_attacks_of_the_command_line_are_those_of_the_package():
-    assert set(ENGINES) == set(cli._ENGINES)
-    assert set(ATTACKS) == set(cli._ATTACKS)
+    assert set(ENGINES) == set(cli.train.ENGINES)
+    assert set(ATTACKS) == set(cli.attack.ATTACKS)
 
 
 def test_module_is_a_command():
