@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from plmnist import results
 from plmnist.config import CURVE, Configuration
 from plmnist.errors import PlmnistError, ResultError
+from plmnist.provenance import Recorder
 from plmnist.registry import DATASETS
 
 if TYPE_CHECKING:
@@ -81,15 +82,16 @@ def train_folders(
     force
         Train even what is there already.
     """
+    recorder = Recorder("train", listener, engine=engine)
     tasks = []
-    for task in _read_configs(folders, config_name, listener):
+    for task in _read_configs(folders, config_name, recorder):
         if not force and results.complete_training(task.folder, task.config) is not None:
-            listener.started(task.name)
-            listener.done(task.name, f"already trained, {_train_summary(task.folder)}")
+            recorder.started(task.name)
+            recorder.done(task.name, f"already trained, {_train_summary(task.folder)}")
         else:
             tasks.append(task)
     if not force:
-        tasks = _copy_from_neighbours(tasks, listener)
+        tasks = _copy_from_neighbours(tasks, recorder)
 
     # The order keeps one data set in memory at a time, and its normalised form while the seed is the same.
     trajectories: dict[tuple[str, int, str], list[_Task]] = defaultdict(list)
@@ -97,7 +99,7 @@ def train_folders(
         trajectories[task.config.dataset, task.config.seed, task.config.trajectory_key].append(task)
     shelf: _Shelf[TrainingData] = _Shelf(lambda name: _prepare(name, data_dir))
     for key in sorted(trajectories):
-        _train_trajectory(trajectories[key], listener, engine, shelf)
+        _train_trajectory(trajectories[key], recorder, engine, shelf)
 
 
 def attack_folders(
@@ -125,12 +127,13 @@ def attack_folders(
     force
         Attack even what has been attacked already.
     """
+    recorder = Recorder(attack, listener)
     job = _Assault(attack, dict(settings or {}), tuple(map(float, epsilons)))
     same_network: dict[tuple[str, str], list[_Task]] = defaultdict(list)
-    for task in _read_configs(folders, config_name, listener):
+    for task in _read_configs(folders, config_name, recorder):
         if not force and job.is_done(task):
-            listener.started(task.name)
-            listener.done(task.name, f"already attacked, {_attack_summary(task.folder, attack)}")
+            recorder.started(task.name)
+            recorder.done(task.name, f"already attacked, {_attack_summary(task.folder, attack)}")
             continue
         try:
             record = results.load_train(task.folder)
@@ -140,13 +143,13 @@ def attack_folders(
                     hint="Train it again: plmnist train",
                 )
         except PlmnistError as error:
-            listener.started(task.name)
-            listener.failed(task.name, error)
+            recorder.started(task.name)
+            recorder.failed(task.name, error)
         else:
             same_network[task.config.dataset, record["model_sha256"]].append(task)
     shelf: _Shelf[ImageSet] = _Shelf(lambda name: _load_test(name, data_dir))
     for key in sorted(same_network):
-        _attack_network(same_network[key], listener, job, shelf)
+        _attack_network(same_network[key], recorder, job, shelf)
 
 
 def _read_configs(folders: Iterable[str], config_name: str, listener: Listener) -> list[_Task]:
@@ -162,7 +165,7 @@ def _read_configs(folders: Iterable[str], config_name: str, listener: Listener) 
     return tasks
 
 
-def _copy_from_neighbours(tasks: list[_Task], listener: Listener) -> list[_Task]:
+def _copy_from_neighbours(tasks: list[_Task], listener: Recorder) -> list[_Task]:
     """Copy networks that exist in a folder beside the one that needs them; return the tasks that remain."""
     parents: dict[Path, list[_Task]] = defaultdict(list)
     for task in tasks:
@@ -175,6 +178,7 @@ def _copy_from_neighbours(tasks: list[_Task], listener: Listener) -> list[_Task]
             if files is not None:
                 copied.add(task.name)
                 listener.started(task.name)
+                listener.copied(task.name, files.folder)
                 _attempt(task, listener, _save_and_sum_up(files), note="copied from an equal training")
     return [task for task in tasks if task.name not in copied]
 

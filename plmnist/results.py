@@ -15,7 +15,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,11 +76,12 @@ ATTACK_RECORDS = {name: f"{name}.json" for name in ("fgsm", "pgd", "noise", "fgs
 
 @dataclass(frozen=True)
 class TrainFiles:
-    """The bytes of a training's files."""
+    """The bytes of a training's files, and where they were read, if they were."""
 
     model: bytes
     history: bytes
     record: bytes
+    folder: Path | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, trained: Trained) -> TrainFiles:
@@ -143,7 +144,7 @@ def complete_training(folder: Path, config: Configuration) -> TrainFiles | None:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return TrainFiles(model, history, record_bytes)
+    return TrainFiles(model, history, record_bytes, folder)
 
 
 def find_trained(parent: Path, configs: list[Configuration]) -> dict[str, TrainFiles]:

@@ -66,7 +66,8 @@ def run_attack(folders: list[str], **options) -> Recorder:
 
 
 def outputs(folder: str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.name != NAME}
+    files = (path for path in Path(folder).iterdir() if path.is_file() and path.name != NAME)
+    return {path.name: path.read_bytes() for path in files}
 
 
 def alone(tmp_path: Path, mapping: dict) -> dict[str, bytes]:

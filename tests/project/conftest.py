@@ -49,12 +49,12 @@ class StudyCopy:
         return [dict(zip(names, line.split(), strict=True)) for line in lines[1:]]
 
     def results(self) -> dict[str, bytes]:
-        """Return the bytes of every file a run has made, by path; caches and the engine's own files left out."""
+        """Return the bytes of every file a run has made, by path; left out is what tells of times and places."""
         return {
             str(path.relative_to(self.path)): path.read_bytes()
             for folder in ("workspace", "analysis")
             for path in sorted((self.path / folder).rglob("*"))
-            if path.is_file() and path.name != ".lock"
+            if path.is_file() and path.name != ".lock" and path.parent.name != "provenance"
         }
 
 

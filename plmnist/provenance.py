@@ -1,0 +1,374 @@
+"""Provenance: how, where and from what each file of a folder was made.
+
+Result files depend on configuration, data and code only, so that their bytes can be compared. What else there is to
+know lies apart: ``provenance/<part>.json`` tells of the attempt that made the present files of a part, and
+``provenance/<part>-<attempt>.json`` of those before it and of those that failed. ``docs/provenance.md`` describes the
+entries.
+
+Facts are gathered once a process, where they are at hand: torch is asked only if it has been imported anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plmnist import __version__, results
+from plmnist.errors import ResultError
+
+if TYPE_CHECKING:
+    from plmnist.batch import Listener
+
+__all__ = ["FOLDER", "PARTS", "SCHEMA", "Recorder", "fingerprint", "load_provenance", "parts_of"]
+
+SCHEMA = "plmnist/provenance/1"
+FOLDER = "provenance"
+
+PARTS = {
+    "train": (results.MODEL, results.HISTORY, results.TRAIN_RECORD),
+    **{
+        name: (record, results.EXAMPLES, results.FIGURE) if name == "fgsm" else (record,)
+        for name, record in results.ATTACK_RECORDS.items()
+    },
+}
+"""Name of a part -> the files it makes."""
+
+_PACKAGES = ("torch", "numpy", "safetensors", "lightning", "matplotlib", "pillow")
+"""What the bytes of the results depend on."""
+
+_SCHEDULER = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
+_NUMERIC = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+)
+"""Variables by which a machine can be told to compute otherwise."""
+
+
+class Recorder:
+    """A listener that writes down the provenance of each folder before it passes the news on.
+
+    Parameters
+    ----------
+    part
+        Name in :data:`PARTS`.
+    listener
+        Is told everything, as it comes.
+    settings
+        What else was chosen for this part, for instance the engine.
+    """
+
+    def __init__(self, part: str, listener: Listener, **settings: Any) -> None:
+        self._part = part
+        self._listener = listener
+        self._settings = settings
+        self._open: dict[str, _Start] = {}
+        self._origins: dict[str, Path | None] = {}
+
+    def started(self, folder: str) -> None:
+        """Note when the work for a folder begins, and what is there."""
+        self._open[folder] = _Start.now(Path(folder), self._part)
+        self._listener.started(folder)
+
+    def copied(self, folder: str, origin: Path | None) -> None:
+        """Note that the files of a folder are those of another one."""
+        self._origins[folder] = origin
+
+    def done(self, folder: str, summary: str) -> None:
+        """Write the provenance of a folder's new files, if there are any."""
+        start = self._open.pop(folder)
+        if _stamps(Path(folder), self._part) != start.stamps:
+            try:
+                self._write(folder, start, outcome="completed", note=summary)
+            except OSError as error:
+                self._listener.failed(folder, error)
+                return
+        self._listener.done(folder, summary)
+
+    def failed(self, folder: str, error: Exception) -> None:
+        """Write down an attempt that failed, beside the one that made the present files."""
+        start = self._open.pop(folder)
+        if Path(folder).is_dir():
+            with contextlib.suppress(OSError):  # the disk may be what failed, and the error itself is told below
+                self._write(folder, start, outcome="failed", note=getattr(error, "one_line", str(error)))
+        self._listener.failed(folder, error)
+
+    def _write(self, folder: str, start: _Start, *, outcome: str, note: str) -> None:
+        ended = datetime.now(UTC)
+        record = {
+            "schema": SCHEMA,
+            "part": self._part,
+            "attempt": start.attempt,
+            "outcome": outcome,
+            "note": note,
+            "started": _iso(start.time),
+            "ended": _iso(ended),
+            "wall_s": round(time.perf_counter() - start.clock_s, 4),
+            "cpu_s": round(time.process_time() - start.cpu_s, 4),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
+            "command": [*_command(os.path.dirname(folder)), str(folder)],
+            "settings": self._settings,
+            **_process_facts(),
+            "machine": _machine_facts("torch" in sys.modules),
+            **self._origin(folder),
+            "inputs": _inputs(Path(folder), self._part),
+            "outputs": _hashes(Path(folder), self._part) if outcome == "completed" else {},
+        }
+        place = Path(folder) / FOLDER
+        place.mkdir(exist_ok=True)
+        current = place / f"{self._part}.json"
+        if outcome == "completed":
+            _set_aside(current)
+        else:
+            current = place / f"{self._part}-{start.attempt}.json"
+        results.write_atomically(current, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def _origin(self, folder: str) -> dict[str, Any]:
+        """Return, of a copy, where it was copied from and on what machine that was computed."""
+        if folder not in self._origins:
+            return {"copied_from": None}
+        origin = self._origins.pop(folder)
+        attempt, machine = None, None
+        if origin is not None:
+            with contextlib.suppress(ResultError):
+                record = load_provenance(origin, self._part)
+                attempt, machine = record["attempt"], record["machine"]
+        return {"copied_from": {"folder": origin and origin.name, "attempt": attempt}, "machine": machine}
+
+
+def load_provenance(folder: Path | str, part: str) -> dict[str, Any]:
+    """Return how the present files of a part were made.
+
+    Raises
+    ------
+    ResultError
+        If that was not recorded or can't be understood.
+    """
+    path = Path(folder) / FOLDER / f"{part}.json"
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ResultError(f"{path} does not exist", hint="It was made by an older version, or removed.") from error
+    except OSError as error:
+        raise ResultError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ResultError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise ResultError(f"{path} is not of the schema {SCHEMA}")
+    return record
+
+
+def parts_of(folder: Path | str) -> list[str]:
+    """Return the parts whose last file, or whose provenance, is in a folder."""
+    folder = Path(folder)
+    records = {part: results.TRAIN_RECORD if part == "train" else f"{part}.json" for part in PARTS}
+    return [p for p in PARTS if (folder / records[p]).exists() or (folder / FOLDER / f"{p}.json").exists()]
+
+
+def fingerprint(folder: Path | str, part: str) -> str | None:
+    """Return a text that is equal for two machines exactly if the same bytes are to be expected of a part on both.
+
+    It names the packages, the processor, the instructions used and what tells them to compute otherwise, for the part
+    and for the training it rests on. The code of plmnist is not in it: a change of results by a change of code shall be
+    seen. None if something was not recorded.
+    """
+    texts = []
+    for name in dict.fromkeys(("train", part)):
+        try:
+            record = load_provenance(folder, name)
+            texts.append(json.dumps([record["packages"], record["settings"], *map(record["machine"].get, _DECISIVE)]))
+        except (ResultError, KeyError, TypeError, AttributeError):
+            return None
+    return "\n".join(texts)
+
+
+_DECISIVE = ("torch", "torch_build_sha256", "cpu", "cpu_capability", "threads", "device", "variables")
+
+
+@dataclass(frozen=True)
+class _Start:
+    attempt: str
+    time: datetime
+    clock_s: float
+    cpu_s: float
+    stamps: tuple[object, ...]
+
+    @classmethod
+    def now(cls, folder: Path, part: str) -> _Start:
+        now = datetime.now(UTC)
+        attempt = f"{now:%Y%m%dT%H%M%SZ}-{os.urandom(3).hex()}"
+        return cls(attempt, now, time.perf_counter(), time.process_time(), _stamps(folder, part))
+
+
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def _stamps(folder: Path, part: str) -> tuple[object, ...]:
+    """Return what changes whenever a file of a part is written anew."""
+    stamps: list[object] = []
+    for name in PARTS[part]:
+        try:
+            stat = (folder / name).stat()
+        except OSError:
+            stamps.append(None)
+        else:
+            stamps.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+    return tuple(stamps)
+
+
+def _set_aside(current: Path) -> None:
+    """Keep the record of an earlier attempt under its own name."""
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            attempt = re.sub(r"[^\w-]", "", str(json.loads(current.read_bytes())["attempt"]))
+        except (ValueError, KeyError, TypeError):
+            attempt = f"unreadable-{os.urandom(3).hex()}"
+        current.rename(current.with_name(f"{current.stem}-{attempt}.json"))
+
+
+def _hashes(folder: Path, part: str) -> dict[str, str]:
+    files = [folder / name for name in PARTS[part]]
+    return {path.name: _sha256(path) for path in files if path.exists()}
+
+
+def _inputs(folder: Path, part: str) -> dict[str, Any]:
+    """Return the configuration, the hashes of the data and, of an attack, that of the network."""
+    try:
+        record = json.loads((folder / PARTS[part][-1 if part == "train" else 0]).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    inputs = {name: record.get(name) for name in ("config", "data_sha256")}
+    return inputs if part == "train" else inputs | {"model_sha256": record.get("model_sha256")}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@functools.cache
+def _command(parent: str) -> list[str]:
+    """Return the command without the folders in `parent`, of which there may be thousands."""
+    words = sys.orig_argv
+    return [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if before.startswith("--") or os.path.dirname(word) != parent or not os.path.isdir(word)
+    ]
+
+
+@functools.cache
+def _process_facts() -> Mapping[str, Any]:
+    """Return what is the same for everything this process makes: code, packages, place."""
+    present = os.environ
+    return {
+        "code": _code(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "python": {"version": platform.python_version(), "implementation": platform.python_implementation()},
+        "host": platform.node(),
+        "working_folder": os.getcwd(),
+        "scheduler": {name: present[name] for name in _SCHEDULER if present.get(name)},
+        "session": present.get("POINTILLIST_SESSION") or None,
+        "container": {
+            "image": present.get("CONTAINER_IMAGE") or present.get("APPTAINER_CONTAINER") or None,
+            "digest": present.get("CONTAINER_DIGEST") or None,
+        },
+    }
+
+
+def _code() -> dict[str, Any]:
+    """Return version and hash of the code that computes, and where it comes from a clone, its commit."""
+    package = Path(__file__).resolve().parent
+    root = package.parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    lock = root / "requirements" / "study.txt"
+    return {
+        "plmnist": __version__,
+        "source_sha256": digest.hexdigest(),
+        **_commit(root),
+        "lock_sha256": _sha256(lock) if lock.is_file() else None,
+    }
+
+
+def _commit(root: Path) -> dict[str, Any]:
+    """Return the commit of a clone, and whether files under version control differ from it."""
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    command = ["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain=v2", "--branch", "-uno"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+    commit = next((line.split()[-1] for line in found if line.startswith("# branch.oid ")), None)
+    return {"commit": commit, "dirty": any(not line.startswith("#") for line in found)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _machine_facts(has_torch: bool) -> Mapping[str, Any]:
+    """Return what the bytes of a computation depend on besides the code."""
+    facts: dict[str, Any] = {
+        "system": platform.platform(),
+        "architecture": platform.machine(),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": 1,  # plmnist.evaluation.one_thread
+        "device": "cpu",
+        "variables": {name: os.environ[name] for name in _NUMERIC if os.environ.get(name)},
+        "torch": _version("torch"),
+        "torch_commit": None,
+        "torch_build_sha256": None,
+        "cpu_capability": None,
+    }
+    if has_torch:
+        import torch
+
+        facts["torch"] = str(torch.__version__)
+        facts["torch_commit"] = torch.version.git_version
+        facts["torch_build_sha256"] = hashlib.sha256(torch.__config__.show().encode()).hexdigest()
+        facts["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+    return facts
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        entries: dict[str, str] = {}
+        for line in lines:
+            if not line.strip():
+                break
+            key, _, value = line.partition(":")
+            entries[key.strip()] = value.strip()
+        keys = ("model name", "cpu family", "model", "stepping")
+        found = [entries[key] for key in keys if key in entries]
+        if found:
+            return " ".join(found)
+    return platform.processor() or platform.machine()

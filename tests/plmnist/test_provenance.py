@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from plmnist import provenance
+from plmnist.batch import attack_folders, train_folders
+from plmnist.errors import ResultError
+from plmnist.provenance import PARTS, fingerprint, load_provenance, parts_of
+
+ENTRIES = {
+    "schema", "part", "attempt", "outcome", "note", "started", "ended", "wall_s", "cpu_s", "peak_memory_bytes",
+    "command", "settings", "code", "packages", "python", "host", "working_folder", "scheduler", "session", "container",
+    "machine", "copied_from", "inputs", "outputs",
+}  # fmt: skip
+
+
+class Quiet:
+    def __init__(self) -> None:
+        self.failures: dict[str, Exception] = {}
+        self.summaries: dict[str, str] = {}
+
+    def started(self, folder: str) -> None: ...
+
+    def done(self, folder: str, summary: str) -> None:
+        self.summaries[folder] = summary
+
+    def failed(self, folder: str, error: Exception) -> None:
+        self.failures[folder] = error
+
+
+@pytest.fixture
+def make_folder(tmp_path, make_mapping):
+    def make(name: str = "a", **changes: object) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(make_mapping(**changes)))
+        return folder
+
+    return make
+
+
+def train(*folders: Path, **options: object) -> Quiet:
+    listener = Quiet()
+    train_folders(map(str, folders), listener, config_name="config.json", **options)
+    return listener
+
+
+def attack(*folders: Path, **options: object) -> Quiet:
+    listener = Quiet()
+    attack_folders(map(str, folders), listener, config_name="config.json", **options)
+    return listener
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "provenance").glob("*"))
+
+
+def test_each_part_tells_how_its_files_were_made(make_folder):
+    folder = make_folder()
+    train(folder)
+    attack(folder)
+    for part in ("train", "fgsm"):
+        record = load_provenance(folder, part)
+        assert set(record) == ENTRIES
+        assert record["outputs"] == {
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in PARTS[part]
+        }
+        assert record["started"] <= record["ended"]
+        assert record["machine"]["cpu_capability"]
+        assert record["code"]["commit"] is None or len(record["code"]["commit"]) == 40
+        assert record["packages"]["torch"].startswith("2.")
+        assert record["inputs"]["data_sha256"]
+    attacked = load_provenance(folder, "fgsm")
+    assert attacked["inputs"]["model_sha256"] == load_provenance(folder, "train")["outputs"]["model.safetensors"]
+    assert parts_of(folder) == ["train", "fgsm"]
+
+
+def test_a_finished_folder_gets_no_new_record(make_folder):
+    folder = make_folder()
+    train(folder)
+    before = (folder / "provenance/train.json").read_bytes()
+    train(folder)
+    assert (folder / "provenance/train.json").read_bytes() == before
+    assert names(folder) == ["train.json"]
+
+
+def test_an_earlier_attempt_is_kept_under_its_id(make_folder):
+    folder = make_folder()
+    train(folder)
+    first = load_provenance(folder, "train")
+    train(folder, force=True)
+    kept = json.loads((folder / f"provenance/train-{first['attempt']}.json").read_bytes())
+    assert kept == first
+    second = load_provenance(folder, "train")
+    assert second["attempt"] != first["attempt"]
+    assert second["outputs"] == first["outputs"]
+
+
+def test_a_failure_is_kept_beside_the_record_of_the_present_files(make_folder):
+    folder = make_folder()
+    train(folder)
+    present = (folder / "provenance/train.json").read_bytes()
+    (folder / "config.json").write_text("{}")
+    assert train(folder).failures
+    assert (folder / "provenance/train.json").read_bytes() == present
+    (other,) = [name for name in names(folder) if name != "train.json"]
+    failed = json.loads((folder / "provenance" / other).read_bytes())
+    assert failed["outcome"] == "failed"
+    assert "missing" in failed["note"]
+    assert failed["outputs"] == {}
+
+
+def test_a_copy_names_its_origin_and_the_machine_that_computed(make_folder):
+    first, second = make_folder("a"), make_folder("b", fgsm_epsilon=0.2)
+    train(first)
+    train(second)
+    origin, copy = load_provenance(first, "train"), load_provenance(second, "train")
+    assert copy["copied_from"] == {"folder": "a", "attempt": origin["attempt"]}
+    assert copy["machine"] == origin["machine"]
+    assert fingerprint(first, "train") == fingerprint(second, "train") is not None
+
+
+def test_other_instructions_are_another_fingerprint(make_folder):
+    folder = make_folder()
+    train(folder)
+    attack(folder)
+    before = fingerprint(folder, "fgsm")
+    path = folder / "provenance/train.json"
+    record = json.loads(path.read_bytes())
+    record["machine"]["cpu_capability"] = "AVX2" if record["machine"]["cpu_capability"] != "AVX2" else "AVX512"
+    path.write_text(json.dumps(record))
+    # The attack rests on the training.
+    assert fingerprint(folder, "fgsm") not in (None, before)
+    path.unlink()
+    assert fingerprint(folder, "fgsm") is None
+
+
+def test_scheduler_session_and_container_come_from_the_environment(make_folder, monkeypatch):
+    for name, value in {
+        "SLURM_JOB_ID": "4711",
+        "SLURM_ARRAY_TASK_ID": "3",
+        "POINTILLIST_SESSION": "s-1",
+        "CONTAINER_IMAGE": "study:1",
+        "CONTAINER_DIGEST": "sha256:" + "0" * 64,
+    }.items():
+        monkeypatch.setenv(name, value)
+    provenance._process_facts.cache_clear()
+    folder = make_folder()
+    train(folder)
+    record = load_provenance(folder, "train")
+    provenance._process_facts.cache_clear()
+    assert record["scheduler"] == {"SLURM_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "3"}
+    assert record["session"] == "s-1"
+    assert record["container"] == {"image": "study:1", "digest": "sha256:" + "0" * 64}
+
+
+def test_the_command_names_the_folder_at_hand_only(make_folder, tmp_path):
+    folders = [make_folder("a"), make_folder("b", seed=2)]
+    command = [sys.executable, "-m", "plmnist", "train", *map(str, folders)]
+    subprocess.run(command, check=True, capture_output=True)
+    for folder in folders:
+        assert load_provenance(folder, "train")["command"][-2:] == ["train", str(folder)]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"schema": "plmnist/provenance/999"}'])
+def test_an_unreadable_record_is_an_error_and_is_set_aside(make_folder, content):
+    folder = make_folder()
+    train(folder)
+    (folder / "provenance/train.json").write_bytes(content)
+    with pytest.raises(ResultError, match=r"train\.json"):
+        load_provenance(folder, "train")
+    train(folder, force=True)
+    assert load_provenance(folder, "train")["outcome"] == "completed"
+    assert len(names(folder)) == 2
