@@ -6,92 +6,110 @@ The table is a function of the job folders: it is always written anew from all o
 processes may write it at once; each takes its turn.
 """
 
-import csv
 import fcntl
 import hashlib
-import io
 import json
-import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from plmnist.config import OPTIONAL, REQUIRED
+from src.parameters import PARAMETERS
+from src.tables import as_csv, as_parquet, as_text
+
+from plmnist.config import OPTIONAL, Configuration
+from plmnist.measurements import Measurement, measurements
 from plmnist.results import write_atomically
+from plmnist.statistics import OverSeeds, over_seeds, wilson
 
 TABLE = "output_avg_std_of_seed_txt_filename"
 INDEX = "output_seed_analysis.json"
-PARAMETERS = [name for name in (*REQUIRED, *OPTIONAL) if name != "seed"]
 
+# Name of the column -> the attack, at the job's own epsilon, and what is measured.
 METRICS = {
-    "test_acc": lambda train, fgsm: train["test_acc"],
-    "test_loss": lambda train, fgsm: train["test_loss"],
-    "val_acc": lambda train, fgsm: train["val_acc"],
-    "val_loss": lambda train, fgsm: train["val_loss"],
-    "fgsm_acc": lambda train, fgsm: fgsm["fgsm_acc"],
+    "test_acc": ("none", "test_acc"),
+    "test_loss": ("none", "test_loss"),
+    "val_acc": ("none", "val_acc"),
+    "val_loss": ("none", "val_loss"),
+    "fgsm_acc": ("fgsm", "test_acc"),
 }
 
 
+@dataclass(frozen=True)
+class FinishedJob:
+    """A job that is trained and attacked: its parameters with the seed, its results, and a hash of them."""
+
+    id: str
+    digest: str
+    parameters: dict[str, Any]
+    results: dict[str, Measurement]
+
+    @property
+    def combination(self) -> tuple[Any, ...]:
+        """Everything but the seed."""
+        return tuple(self.parameters[name] for name in PARAMETERS)
+
+
 def write_analysis(workspace: Path, analysis: Path) -> None:
-    """Write the table as text and CSV, and the figures, from all finished jobs in a workspace."""
+    """Write the table as text, CSV and Parquet, and the figures, from all finished jobs in a workspace."""
     from src.figures import draw_figures
 
     analysis.mkdir(exist_ok=True)
     with open(analysis / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         jobs = finished_jobs(workspace)
-        digests = {job["id"]: job["digest"] for job in jobs}
-        index = _read_index(analysis)
+        digests = {job.id: job.digest for job in jobs}
+        index = read_index(analysis, INDEX)
         if index is not None and index["jobs"] == digests:
             return  # another process has had its turn meanwhile
-        rows = seed_table(jobs)
-        write_atomically(analysis / f"{TABLE}.txt", aligned(rows).encode())
-        write_atomically(analysis / f"{TABLE}.csv", as_csv(rows).encode())
-        files = [analysis / f"{TABLE}.txt", analysis / f"{TABLE}.csv", *draw_figures(jobs, rows, analysis / "figures")]
-        # Last: the jobs it names are in the table and in the figures.
-        index = {
-            "jobs": digests,
-            "bytes": {str(path.relative_to(analysis)): path.stat().st_size for path in files},
+        groups = by_combination(jobs)
+        tables = {
+            f"{TABLE}.txt": as_text(seed_table(groups)).encode(),
+            f"{TABLE}.csv": as_csv(full_table(groups)).encode(),
+            f"{TABLE}.parquet": as_parquet(full_table(groups)),
         }
-        write_atomically(analysis / INDEX, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
+        for name, content in tables.items():
+            write_atomically(analysis / name, content)
+        figures = draw_figures([_drawable(group) for group in groups], analysis / "figures")
+        # Last: the jobs it names are in the table and in the figures.
+        write_index(analysis, INDEX, digests, [*(analysis / name for name in tables), *figures])
 
 
 def is_up_to_date(analysis: Path, jobs: Iterable[Any]) -> bool:
     """Say whether the table and figures are there, made from the present results of these signac jobs."""
-    index = _read_index(analysis)
+    index = read_index(analysis, INDEX)
     try:
         return index is not None and all(index["jobs"].get(job.id) == digest_of(Path(job.path)) for job in jobs)
     except OSError:
         return False
 
 
-def _read_index(analysis: Path) -> dict[str, Any] | None:
-    """Return which results the table and figures were made from; None when a file of theirs is missing or cut off."""
+def read_index(analysis: Path, name: str) -> dict[str, Any] | None:
+    """Return what some files were made from, as noted beside them; None when one of them is missing or cut off."""
     try:
-        index: dict[str, Any] = json.loads((analysis / INDEX).read_bytes())
-        are_whole = all((analysis / name).stat().st_size == size for name, size in index["bytes"].items())
+        index: dict[str, Any] = json.loads((analysis / name).read_bytes())
+        are_whole = all((analysis / file).stat().st_size == size for file, size in index["bytes"].items())
     except (OSError, ValueError, KeyError):
         return None
     return index if are_whole else None
 
 
-def finished_jobs(workspace: Path) -> list[dict[str, Any]]:
-    """Read all jobs that are trained and attacked, sorted by their parameters.
+def write_index(analysis: Path, name: str, jobs: dict[str, str], files: Iterable[Path]) -> None:
+    """Note from which results, by job, some files were made."""
+    index = {"jobs": jobs, "bytes": {str(path.relative_to(analysis)): path.stat().st_size for path in files}}
+    write_atomically(analysis / name, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
 
-    Returns
-    -------
-    list of dict
-        ``id``, ``digest`` and ``seed``, the parameters, and one value for each metric.
-    """
+
+def finished_jobs(workspace: Path) -> list[FinishedJob]:
+    """Read all jobs that are trained and attacked, sorted by their parameters."""
     jobs = []
     for path in workspace.glob("*/fgsm.json"):
         folder = path.parent
-        statepoint, train, fgsm = (
-            json.loads((folder / name).read_bytes()) for name in ("signac_statepoint.json", "train.json", "fgsm.json")
-        )
-        metrics = {name: float(value(train, fgsm)) for name, value in METRICS.items()}
-        jobs.append({"id": folder.name, "digest": digest_of(folder), **OPTIONAL, **statepoint, **metrics})
-    return sorted(jobs, key=lambda job: [job[name] for name in [*PARAMETERS, "seed"]])
+        config = Configuration.from_mapping(json.loads((folder / "signac_statepoint.json").read_bytes()))
+        own = {(m.attack, m.metric): m for m in measurements(folder) if m.epsilon in (0.0, config.fgsm_epsilon)}
+        results = {name: own[source] for name, source in METRICS.items()}
+        jobs.append(FinishedJob(folder.name, digest_of(folder), asdict(config), results))
+    return sorted(jobs, key=lambda job: (job.combination, job.parameters["seed"]))
 
 
 def digest_of(folder: Path) -> str:
@@ -99,46 +117,63 @@ def digest_of(folder: Path) -> str:
     return hashlib.sha256((folder / "train.json").read_bytes() + (folder / "fgsm.json").read_bytes()).hexdigest()
 
 
-def seed_table(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row for each combination of parameters: n, and mean and standard deviation (n - 1) over seeds.
-
-    One seed has no standard deviation: None. An optional parameter has a column if a job departs from its default.
-    """
-    parameters = [n for n in PARAMETERS if n not in OPTIONAL or any(job[n] != OPTIONAL[n] for job in jobs)]
-    combinations: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+def by_combination(jobs: Iterable[FinishedJob]) -> list[list[FinishedJob]]:
+    """Return the jobs that differ in their seed only, as one group for each combination of parameters."""
+    groups: dict[tuple[Any, ...], list[FinishedJob]] = {}
     for job in jobs:
-        combinations.setdefault(tuple(job[name] for name in parameters), []).append(job)
+        groups.setdefault(job.combination, []).append(job)
+    return list(groups.values())
+
+
+def seed_table(groups: Sequence[Sequence[FinishedJob]]) -> list[dict[str, Any]]:
+    """Return one row for each combination: n, and mean and standard deviation (n - 1) over seeds.
+
+    One seed has no standard deviation: None. Optional parameters have a column when one of them is used.
+    """
+    used = [
+        name
+        for name in PARAMETERS
+        if name not in OPTIONAL or any(job.parameters[name] != OPTIONAL[name] for group in groups for job in group)
+    ]
     rows = []
-    for combination, members in combinations.items():
-        row = dict(zip(parameters, combination, strict=True)) | {"n": len(members)}
+    for group in groups:
+        row = {name: group[0].parameters[name] for name in used} | {"n": len(group)}
         for metric in METRICS:
-            values = [job[metric] for job in members]
-            row[f"{metric}_avg"] = statistics.fmean(values)
-            row[f"{metric}_std"] = statistics.stdev(values) if len(values) > 1 else None
+            found = _over_seeds(group, metric)
+            row |= {f"{metric}_avg": found.mean, f"{metric}_std": found.sd}
         rows.append(row)
     return rows
 
 
-def aligned(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the table as text in aligned columns; an empty cell is a dash."""
-    header = list(rows[0]) if rows else []
-    cells = [header, *([_text(name, value) for name, value in row.items()] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
-    return "".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + "\n" for line in cells
-    )
+def full_table(groups: Sequence[Sequence[FinishedJob]]) -> list[dict[str, Any]]:
+    """Return the rows of the table with all that statistics say.
+
+    Besides the columns of the text: the seeds; for each metric its value for each seed (``_by_seed``), the 95 % t
+    interval over seeds (``_ci95_low``, ``_ci95_high``), and, for a share, the error that comes from the finite test or
+    validation set: half the width of Wilson's 95 % interval for a single network, the widest among the seeds
+    (``_sampling_ci95``). The two say different things and are never added up.
+    """
+    rows = []
+    for group in groups:
+        row = {name: group[0].parameters[name] for name in PARAMETERS} | {"n": len(group)}
+        row["seeds"] = sorted(job.parameters["seed"] for job in group)
+        for metric in METRICS:
+            found = _over_seeds(group, metric)
+            low, high = found.interval or (None, None)
+            row |= {f"{metric}_avg": found.mean, f"{metric}_std": found.sd}
+            row |= {f"{metric}_ci95_low": low, f"{metric}_ci95_high": high}
+            counts = [job.results[metric] for job in group]
+            if counts[0].numerator is not None:
+                row[f"{metric}_sampling_ci95"] = max(wilson(c.numerator, c.denominator).half_width for c in counts)
+            row[f"{metric}_by_seed"] = list(found.values.values())
+        rows.append(row)
+    return rows
 
 
-def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the table as CSV in full precision; an empty cell is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def _over_seeds(group: Sequence[FinishedJob], metric: str) -> OverSeeds:
+    return over_seeds({job.parameters["seed"]: job.results[metric].value for job in group})
 
 
-def _text(name: str, value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.6f}" if name.endswith(("_avg", "_std")) else str(value)
+def _drawable(group: Sequence[FinishedJob]) -> dict[str, Any]:
+    parameters = {name: group[0].parameters[name] for name in PARAMETERS}
+    return parameters | {metric: _over_seeds(group, metric) for metric in METRICS}

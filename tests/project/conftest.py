@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+# Its modules call each other src.something, as they do when the study runs.
+sys.path.insert(0, str(ROOT / "project"))
+
 PARTS = ("init.py", "project.py", "hpc_setup.py", "src", "templates", "analysis", "README.md")
 MADE_BY_A_RUN = shutil.ignore_patterns("output*", "figures", ".lock", "__pycache__")
 

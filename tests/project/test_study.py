@@ -48,7 +48,11 @@ def test_the_whole_study_ends_in_a_table_and_figures(study) -> None:
         assert float(row["fgsm_acc_avg"]) == pytest.approx(statistics.fmean(values), abs=1e-12)
         assert float(row["fgsm_acc_std"]) == pytest.approx(statistics.stdev(values), abs=1e-12)
     figures = sorted(path.name for path in (study.path / "analysis/figures").iterdir())
-    assert figures == ["digits_accuracy_by_dropout_prob.png", "digits_accuracy_by_num_epochs.png"]
+    assert figures == [
+        f"digits_accuracy_by_{parameter}.{kind}"
+        for parameter in ("dropout_prob", "num_epochs")
+        for kind in ("png", "svg")
+    ]
     status = json.loads(study.python("project.py", "status", "--json"))
     assert [entry["completed"] for entry in status["operations"]] == [18, 1, 18, 18, 6]
     assert status["labels"] == {f"part_{n}_completed": 18 for n in LABELLED}
