@@ -22,7 +22,7 @@ from plmnist.errors import ConfigurationError, PlmnistError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("download", "train", "attack", "check")
+COMMANDS = ("download", "train", "attack", "check", "verify")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
