@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -69,6 +70,10 @@ def main(project: FlowProject, parser: argparse.ArgumentParser | None = None, ar
         if arguments.debug:
             raise
         return report(error)
+    except OSError as error:
+        if arguments.debug or error.errno not in _HINTS:
+            raise
+        return report(of_system(error))
 
 
 def report(error: PointillistError) -> int:
@@ -77,6 +82,26 @@ def report(error: PointillistError) -> int:
     if error.hint:
         print(error.hint, file=sys.stderr)
     return error.exit_code
+
+
+_HINTS = {
+    errno.ENOSPC: "The disk is full: make room, then say the same again. What was complete before still is.",
+    errno.EDQUOT: "Your quota is used up: make room, then say the same again. What was complete before still is.",
+    errno.EROFS: "This place is read-only; `status` and `explain` work all the same.",
+    errno.EACCES: "Ask for the right to write there, or copy the project; `status` and `explain` work all the same.",
+    errno.EPERM: "Ask for the right to write there, or copy the project; `status` and `explain` work all the same.",
+    errno.EIO: "The disk or the network it hangs on is in trouble.",
+    errno.ESTALE: "The network file system has lost this file; say the same again.",
+}
+
+
+def of_system(error: OSError) -> PointillistError:
+    """Put what the operating system refuses into words."""
+    where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+    return PointillistError(
+        f"The operating system refuses: {os.strerror(error.errno or 0)}{':' if where else ''}{where}.",
+        hint=_HINTS.get(error.errno or 0, ""),
+    )
 
 
 def _describe(parser: argparse.ArgumentParser, chosen: str | None, project: FlowProject) -> None:

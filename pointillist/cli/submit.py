@@ -117,7 +117,7 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     def wait() -> None:
         print("Another submit is at work in this project; waiting for it.", file=sys.stderr, flush=True)
 
-    with submitting(project, wait):
+    with submitting(project, wait, pretend=arguments.pretend or arguments.test):
         plan = project.plan(chosen_definition(project, arguments.operation, arguments.ignore_conditions))
         selection = selected_jobs(project, plan, arguments)
         prepared = prepare(project, plan, selection.wants, wishes)

@@ -84,7 +84,7 @@ def worn_labels(plan: Plan, job_ids: Iterable[str]) -> dict[str, list[str]]:
 def count_group(plan: Plan, group: Group, wanted: frozenset[str] | None) -> GroupCount:
     """Return how far the aggregates of a group are: complete when all its operations are, eligible when one is."""
     count = GroupCount(group)
-    for aggregate in group.aggregator.aggregates(plan.workspace, plan.workspace.job_ids):
+    for aggregate in plan.aggregates_of(group):
         if wanted is not None and aggregate.id not in wanted:
             continue
         states = {plan.state(Task(operation, aggregate)) for operation in group.operations.values()}

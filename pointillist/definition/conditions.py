@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pointillist.definition.aggregates import Aggregate, aggregate_of
+from pointillist.definition.asking import ask
 from pointillist.errors import UserConditionError
 
 if TYPE_CHECKING:
@@ -266,13 +267,13 @@ class Function(Condition):
 
     def holds(self, facts: Facts, aggregate: Aggregate) -> bool:
         jobs = [facts.job(i) for i in aggregate.job_ids]
-        try:
-            return bool(self.function(*jobs))
-        except Exception as error:
-            raise UserConditionError(
-                f"The condition {self} raised {type(error).__name__}: {error} for {aggregate.id}.",
+        return ask(
+            lambda: bool(self.function(*jobs)),
+            lambda what: UserConditionError(
+                f"The condition {self} raised {what} for {aggregate.id}.",
                 hint=f"Mend the function in {_place_of(self.function)}.",
-            ) from error
+            ),
+        )
 
     # Two decorations with the same function are one condition, and are asked once.
     def __eq__(self, other: object) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pointillist.definition.asking import ask
 from pointillist.errors import DirectivesError
 
 _MEMORY = re.compile(r"\s*([0-9.]+(?:e[0-9]+)?)\s*(?:(g|m)b?)?\s*", re.IGNORECASE)
@@ -143,14 +144,14 @@ def evaluate(
         When one has an impossible value.
     """
     values = Directives({name: known.default for name, known in DIRECTIVES.items()})
+    whose = f" of {operation}" if operation else ""
     for key, value in directives.items():
         if callable(value):
-            value = value(*jobs())
+            value = _value_of(f"{key}{whose}", value, jobs())
         if key in DIRECTIVES:
             try:
                 value = DIRECTIVES[key].check(value)
             except (TypeError, ValueError, OverflowError) as error:
-                whose = f" of {operation}" if operation else ""
                 raise DirectivesError(f"The directive {key}{whose} can't be {value!r}: {error}.") from error
         values[key] = value
     if values["executable"] is None:
@@ -159,6 +160,10 @@ def evaluate(
     if values["np"] in (None, 1):
         values["np"] = max(1, values["nranks"]) * max(1, values["omp_num_threads"])
     return values
+
+
+def _value_of(name: str, function: Callable[..., Any], jobs: tuple[Any, ...]) -> Any:
+    return ask(lambda: function(*jobs), lambda what: DirectivesError(f"The directive {name} raised {what}."))
 
 
 def combine(directives: Iterable[Mapping[str, Any]], *, parallel: bool = False) -> Directives:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pointillist.definition.aggregates import Aggregate
+from pointillist.definition.asking import ask
 from pointillist.definition.conditions import Condition, Facts
 from pointillist.errors import UserConditionError
 
@@ -31,10 +32,13 @@ class Label:
         """Return the label text a job wears, or None."""
         if isinstance(self.function, Condition):
             return self.name if facts.holds(self.function, Aggregate(job_id, (job_id,))) else None
-        try:
-            value = self.function(facts.job(job_id))
-        except Exception as error:
-            raise UserConditionError(f"The label {self.name} raised {type(error).__name__}: {error}.") from error
+        job = facts.job(job_id)
+        return ask(
+            lambda: self._text(self.function(job)),
+            lambda what: UserConditionError(f"The label {self.name} raised {what} for {job_id}."),
+        )
+
+    def _text(self, value: Any) -> str | None:
         if isinstance(value, str):
             return value
         return self.name if value else None

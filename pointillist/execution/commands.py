@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pointillist.definition.asking import ask
 from pointillist.definition.directives import evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import UserOperationError
@@ -24,7 +25,10 @@ def shell_command(operation: Operation, jobs: Sequence[Any], before: str = "") -
     UserOperationError
         When the user's function returns something that is no command line.
     """
-    command = operation(*jobs)
+    command = ask(
+        lambda: operation(*jobs),
+        lambda what: UserOperationError(f"The function of the operation {operation.name} raised {what}."),
+    )
     if not isinstance(command, str) or not command.strip():
         raise UserOperationError(
             f"The operation {operation.name} has cmd=True, but its function returned {command!r}.",

@@ -8,6 +8,7 @@ the loop that uses them.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -68,6 +69,10 @@ class Process(Protocol):
 
 LONGEST_LINE = 100_000
 """Linux takes no single argument of more than 128 KiB; a longer command goes to the shell in a file."""
+
+
+LONGEST_MESSAGE = 2000
+"""So much of what an exception says goes into the journal; the log has all of it."""
 
 
 class ShellProcess:
@@ -252,64 +257,85 @@ def _usage_so_far() -> Usage:
 
 
 def _serve(function: Callable[..., None], channel: socket.socket, cwd: str) -> None:
-    """Make the calls that arrive, until the other side closes. Never returns."""
+    """Make the calls that arrive, until the other side closes. Never returns, whatever the user's code does."""
+    pid = os.getpid()
     try:
         os.setsid()
         signals.set_wakeup_fd(-1)
         signals.signal(signals.SIGINT, signals.SIG_IGN)
         signals.signal(signals.SIGTERM, signals.SIG_DFL)
         signals.signal(signals.SIGHUP, signals.SIG_DFL)
-        os.chdir(cwd)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
-        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - lives as long as the worker
-        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
         with channel.makefile("rb") as requests:
             for line in requests:
                 log, arguments = json.loads(line)
-                handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-                os.dup2(handle, 1)
-                os.dup2(handle, 2)
-                os.close(handle)
+                os.chdir(cwd)
+                _print_to(log)
                 before = _usage_so_far().cpu_s
-                ended = _call(lambda arguments=arguments: function(*arguments), None)  # type: ignore[misc]
-                with contextlib.suppress(OSError, ValueError):
-                    sys.stdout.flush()
+                ended = _call(lambda arguments=arguments: function(*arguments), log, in_worker=True)  # type: ignore[misc]
+                if os.getpid() != pid:
+                    break  # a copy that the call has forked has come back from it, too
                 used = _usage_so_far()
-                answer = [ended.exit_code, ended.error[-20_000:], used.cpu_s - before, used.peak_memory_bytes]
+                answer = [ended.exit_code, ended.error, used.cpu_s - before, used.peak_memory_bytes]
                 channel.sendall(json.dumps(answer).encode())
+        os._exit(0)
     except BaseException:
         traceback.print_exc()
+    finally:
         os._exit(70)
-    os._exit(0)
 
 
-def _call(call: Callable[[], None], log: str | None) -> Ended:
-    """Make a call and say how it ended; a traceback goes to ``log`` or, without, to standard error."""
+def _print_to(log: str) -> None:
+    """Send to a log what this process prints from now on, also when its streams were closed or taken away."""
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    if handle <= 2:
+        handle = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    # Made anew each time: the last call may have done anything to them.
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - lives until the next call
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+
+
+def _call(call: Callable[[], None], log: str, *, in_worker: bool = False) -> Ended:
+    """Make a call and say how it ended; a traceback goes to the log."""
     try:
         previous = signals.getsignal(signals.SIGINT)
-        if log is None:
+        if in_worker:
             signals.signal(signals.SIGINT, signals.default_int_handler)
         try:
             call()
         finally:
-            if log is None:
+            if in_worker:
                 signals.signal(signals.SIGINT, previous)
+                _flush()
     except KeyboardInterrupt:
         return Ended(-signals.SIGINT)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
         return Ended(code, "" if code == 0 else f"SystemExit: {error.code}")
     except BaseException as error:
-        text = _user_traceback(error)
-        if log is None:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        else:
-            with open(log, "a", encoding="utf-8") as file:
-                file.write(text)
-        return Ended(1, f"{type(error).__name__}: {error}")
+        with contextlib.suppress(OSError), open(log, "a", encoding="utf-8", errors="replace") as file:
+            file.write(_user_traceback(error))
+        return Ended(1, _shortened(f"{type(error).__name__}: {error}"))
     return Ended(0)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def _shortened(message: str) -> str:
+    """Leave the middle out of a message that nobody would read."""
+    return (
+        message
+        if len(message) <= LONGEST_MESSAGE
+        else f"{message[: LONGEST_MESSAGE // 2]} ... {message[-LONGEST_MESSAGE // 2 :]}"
+    )
 
 
 def _user_traceback(error: BaseException) -> str:

@@ -155,10 +155,15 @@ class Prepared:
 
 
 @contextlib.contextmanager
-def submitting(project: FlowProject, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Be the only one who submits in a project; plan only within this."""
+def submitting(
+    project: FlowProject, on_wait: Callable[[], None] = lambda: None, *, pretend: bool = False
+) -> Iterator[None]:
+    """Be the only one who submits in a project; plan only within this. Who pretends need not be, and writes nothing."""
     # A cluster job that submits is as any other submitter: it looks at the whole ledger.
     os.environ.pop(SUBMISSION_VARIABLE, None)
+    if pretend:
+        yield
+        return
     os.makedirs(project.state_folder, exist_ok=True)
     handle = os.open(os.path.join(project.state_folder, "submit.lock"), os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -650,7 +655,7 @@ def submit_project(
     """Submit a project from Python; see :meth:`pointillist.project.FlowProject.submit`."""
     from pointillist.execution.api import planned
 
-    with submitting(project):
+    with submitting(project, pretend=pretend):
         plan, selection = planned(project, jobs, names, ignore_conditions)
         prepared = prepare(project, plan, selection.wants, wishes)
         if pretend:

@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from pointillist.definition.aggregates import Aggregate
+from pointillist.definition.asking import ask
+from pointillist.definition.groups import Group
 from pointillist.definition.operations import Operation
 from pointillist.definition.registry import Definition
 from pointillist.errors import BrokenJobError, PointillistError, UserConditionError
@@ -232,6 +234,20 @@ class Plan:
         counted = {name: self.count_states(operation) for name, operation in self.definition.operations.items()}
         return Counter({name: sum(n for s, n in counts.items() if s not in closed) for name, counts in counted.items()})
 
+    def aggregates_of(self, owner: Operation | Group) -> list[Aggregate]:
+        """Return the aggregates of an operation or a group; none, and a note among the errors, when that fails."""
+        try:
+            return ask(
+                lambda: owner.aggregator.aggregates(self.workspace, self.workspace.job_ids),
+                lambda what: UserConditionError(
+                    f"The aggregator of {owner.name} raised {what}.",
+                    hint="Give groupby a default for jobs without the key, or mend the function.",
+                ),
+            )
+        except UserConditionError as error:
+            self.errors[owner.name, ""] = error
+            return []
+
     def update(self, task: Task) -> list[Task]:
         """Ask anew what the end of a task may have changed; return the tasks it may concern, this one included."""
         job_ids = task.aggregate.job_ids
@@ -298,7 +314,7 @@ class Plan:
         tasks = self._groups.get(operation.name)
         if tasks is None:
             self._survey()
-            tasks = {aggregate.id: Task(operation, aggregate) for aggregate in self._aggregates(operation)}
+            tasks = {aggregate.id: Task(operation, aggregate) for aggregate in self.aggregates_of(operation)}
             self._groups[operation.name] = tasks
             with_job: dict[str, list[Task]] = defaultdict(list)
             for task in tasks.values():
@@ -353,17 +369,6 @@ class Plan:
             for place in places_of(_OPEN, bytes(column)):
                 self.state(Task(operation, Aggregate(ids[place], (ids[place],))))
         return column
-
-    def _aggregates(self, operation: Operation) -> list[Aggregate]:
-        try:
-            return operation.aggregator.aggregates(self.workspace, self.workspace.job_ids)
-        except PointillistError:
-            raise
-        except Exception as error:
-            raise UserConditionError(
-                f"The aggregator of {operation.name} raised {type(error).__name__}: {error}.",
-                hint="Give groupby a default for jobs without the key, or mend the function.",
-            ) from error
 
     def _work_out(self, task: Task) -> State:
         try:
