@@ -29,6 +29,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_NOTHING_SELECTED = 3
 EXIT_SCHEDULER = 4
+EXIT_AGAIN = 75
+"""Stopped because the time of its cluster job is nearly up; to go on later."""
 EXIT_INTERRUPTED = 130
 
 

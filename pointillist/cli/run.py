@@ -11,7 +11,7 @@ from pointillist.cli.progress import observer_for
 from pointillist.cli.selectors import add_selectors, selected_jobs
 from pointillist.definition.directives import memory_gigabytes
 from pointillist.definition.ignoring import IgnoreConditions
-from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from pointillist.errors import EXIT_AGAIN, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from pointillist.execution.api import ORDERS, chosen_definition, plan_for, pretended, ranking, start
 from pointillist.execution.machine import count_cores, detect
 from pointillist.execution.terms import Rules, Summary
@@ -103,6 +103,8 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     if not summary.started and not summary.too_large:
         complete = sum(plan.state(task) is State.COMPLETED for task in tasks)
         print(f"Nothing to do: {complete} of {len(tasks)} tasks are complete, none is eligible.", file=sys.stderr)
+    if summary.goes_on:
+        return EXIT_AGAIN
     if summary.was_interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if summary.failed or summary.too_large else EXIT_OK

@@ -12,6 +12,7 @@ from pointillist.definition.asking import ask
 from pointillist.definition.directives import evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import UserOperationError
+from pointillist.execution.requeues import WARNING, is_warned
 
 SESSION_VARIABLE = "POINTILLIST_SESSION"
 """A command finds here the session of the run that has started it."""
@@ -89,7 +90,10 @@ def command_line(
         When a directive has an impossible value.
     """
     directives = evaluate(operation.directives, lambda: tuple(jobs), operation=operation.name)
+    before = prefix(directives, mpi_command)
+    # The shell outlives the signal that is meant for what it runs, and tells how that has ended.
+    outlive = f"trap : {WARNING.name[3:]}; " if is_warned(directives) else ""
     if operation.cmd:
-        return shell_command(operation, jobs, prefix(directives, mpi_command))
+        return outlive + shell_command(operation, jobs, before)
     words = dict(entrypoint) | {"executable": directives["executable"]}
-    return prefix(directives, mpi_command) + exec_command(words, operation.name, aggregate_ids, operation.run_options)
+    return outlive + before + exec_command(words, operation.name, aggregate_ids, operation.run_options)

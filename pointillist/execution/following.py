@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pointillist.errors import EXIT_AGAIN
 from pointillist.state.journal import Attempt, Journal, Outcome
+from pointillist.state.place import SUBMISSION_VARIABLE
 from pointillist.state.submissions import Ending, Ledger, LedgerWriter, OnCluster, Presence, Submission, TaskKey
 
 if TYPE_CHECKING:
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from pointillist.project import FlowProject
     from pointillist.state.plan import Plan, Task
     from pointillist.state.sessions import Sessions
-
-SUBMISSION_VARIABLE = "POINTILLIST_SUBMISSION"
-"""Within a cluster job: the name of its submission."""
 
 SETTLE_S = 30.0
 """For so long after its submission was cut short, a cluster job may still turn up in the queue."""
@@ -233,6 +232,10 @@ class Following:
             return self._gone(one, number)
         if job.state.is_final:
             words = _ENDINGS.get(job.state.value, "")
+            if job.exit_code == EXIT_AGAIN:
+                return Ending(
+                    "stopped", "Its time was nearly up; the next submit goes on.", answer.asked, job.exit_code, job.node
+                )
             # A reason to wait may still stand there when a job has ended; it says nothing about the end.
             if job.state.value == "failed" or "it waits for failed" in job.reason_words:
                 words = job.reason_words or words

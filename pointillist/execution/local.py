@@ -24,13 +24,14 @@ from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import PointillistError, UserOperationError
 from pointillist.execution.commands import SESSION_VARIABLE, command_line, needs_own_process
-from pointillist.execution.following import SUBMISSION_VARIABLE
 from pointillist.execution.machine import NOTHING, Needs, threads_of
 from pointillist.execution.processes import Ended, InlineCall, NoProcess, Process, ShellProcess, Worker
 from pointillist.execution.ready import ReadyTasks
+from pointillist.execution.requeues import WARNING, earlier_starts, has_stopped, is_warned, most_requeues, spent
 from pointillist.execution.terms import Observer, Rules, Summary
 from pointillist.execution.work import REPORT_VARIABLE, Work
 from pointillist.state.journal import Attempt, JournalWriter, Outcome
+from pointillist.state.place import SUBMISSION_VARIABLE, Place, warned_from
 from pointillist.state.plan import Plan, State, Task
 from pointillist.state.sessions import Sessions
 
@@ -104,6 +105,9 @@ class LocalRun:
         self._told = 0
         self._stop_signal: int = signals.SIGINT
         self._gives_up = False
+        self._warnings = 0
+        self._warned_from = warned_from()
+        self._place = Place.here()
         self._numbers = itertools.count(1)
 
     def execute(self) -> Summary:
@@ -152,7 +156,7 @@ class LocalRun:
 
     @property
     def _is_stopping(self) -> bool:
-        return self._stops > 0 or self._gives_up
+        return self._stops > 0 or self._warnings > 0 or self._gives_up
 
     def _consider(self, tasks: Iterable[Task]) -> None:
         """Note for each task whether it could start now."""
@@ -178,7 +182,7 @@ class LocalRun:
         """Take the tasks that a free process should work on: claimed, and eligible at this moment."""
         while True:
             taken = self._ready.take(self._fits, shares=self._shares, weight=self._weight, most=self._left)
-            claimed = [task for task in taken if self._claim(task)]
+            claimed = [task for task in taken if self._claim(task) and not self._is_spent(task)]
             if claimed or not taken:
                 return claimed
 
@@ -228,6 +232,30 @@ class LocalRun:
         self._sessions.release(*task.key)
         self._consider(concerned)
         return False
+
+    def _starts(self, task: Task) -> int:
+        """Count the earlier starts of our cluster job in which a task was begun; 0 outside of one."""
+        if self._place is None:
+            return 0
+        return earlier_starts(self._plan.journal.attempts_at(*task.key), self._place)
+
+    def _is_spent(self, task: Task) -> bool:
+        """Give up a claimed task for which its cluster job was put back more often than it allows."""
+        try:
+            most = most_requeues(self._directives_of(task))
+        except Exception:
+            return False  # it fails when it is started, and says why
+        count = 0 if most is None else self._starts(task)
+        if most is None or count <= most:
+            return False
+        attempt = self._journal.start(*task.key, log="")
+        self._journal.end(attempt, Outcome.FAILED, message=spent(count, most), fingerprint=self._plan.fingerprint(task))
+        self._sessions.release(*task.key)
+        self._ends[task.key] += 1
+        self._summary.add(task, attempt)
+        self._observer.ended(task, attempt)
+        self._plan.update(task)
+        return True
 
     def _start(self, tasks: list[Task]) -> None:
         operation = tasks[0].operation
@@ -334,6 +362,9 @@ class LocalRun:
         """Wait for news, at most until the next tick, and take note of them."""
         blind = any(work.process.fileno() is None for work in self._running)
         self._selector.select(0.01 if blind else TICK_S)
+        if self._warned_from is not None and time.time() >= self._warned_from:
+            self._warn(WARNING, None)
+            self._warned_from = None
         if self._wakeup is not None:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wakeup, 4096)
@@ -343,6 +374,7 @@ class LocalRun:
 
     def _follow(self) -> None:
         self._pass_on_stops()
+        self._pass_on_warnings()
         for work in list(self._running):
             handle = work.process.fileno()
             ended = work.process.poll()
@@ -395,6 +427,8 @@ class LocalRun:
         try:
             if self._plan.is_complete(task):
                 outcome, message = Outcome.COMPLETED, ""
+            elif work.is_warned and has_stopped(ended.exit_code):
+                outcome, message = self._stopped_in_time(task)
             elif ended.exit_code == 0:
                 unmet = [str(c) for c in task.operation.post if not self._plan.facts.holds(c, task.aggregate)]
                 outcome = Outcome.ENDED
@@ -406,6 +440,15 @@ class LocalRun:
         except PointillistError as error:
             outcome, message = Outcome.FAILED, str(error)
         self._close(work, task_id, outcome, ended, message)
+
+    def _stopped_in_time(self, task: Task) -> tuple[Outcome, str]:
+        """Decide about a task that has stopped because the time of its cluster job is nearly up."""
+        most = most_requeues(self._directives_of(task))
+        count = self._starts(task)
+        if most is not None and self._place is not None and count >= most:
+            return Outcome.FAILED, f"it ran short of time; {spent(count, most)}"
+        self._summary.goes_on = True
+        return Outcome.INTERRUPTED, "it stopped because the time of its cluster job was nearly up, to go on later"
 
     def _is_complete(self, task: Task) -> bool:
         try:
@@ -433,7 +476,7 @@ class LocalRun:
         if outcome is Outcome.FAILED and self._may_retry(task):
             self._last_attempt[task.key] = attempt
             self._pause(task)
-        elif outcome is not Outcome.INTERRUPTED or self._stops:
+        elif outcome is not Outcome.INTERRUPTED or self._stops or self._warnings:
             self._ends[task.key] += 1
             self._failures.pop(task.key, None)
             self._summary.add(task, attempt)
@@ -472,6 +515,18 @@ class LocalRun:
                 work.process.signal(signals.SIGKILL if again else self._stop_signal)
             self._observer.interrupted(running=sum(len(work.open) for work in self._running), again=again)
 
+    def _warn(self, _number: int, _frame: Any) -> None:
+        self._warnings += 1
+
+    def _pass_on_warnings(self) -> None:
+        """Tell what runs, and wants to know it, that the time of the cluster job is nearly up."""
+        if not self._warnings:
+            return
+        for work in self._running:
+            if not work.is_warned and is_warned(self._directives_of(next(iter(work.tasks.values())))):
+                work.is_warned = True
+                work.process.signal(WARNING)
+
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Turn signals into a wish to stop, while the loop runs in the main thread of a program."""
@@ -485,6 +540,7 @@ class LocalRun:
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         previous_fd = signals.set_wakeup_fd(write, warn_on_full_buffer=False)
         previous = {n: signals.signal(n, self._stop) for n in (signals.SIGINT, signals.SIGTERM, signals.SIGHUP)}
+        previous[WARNING] = signals.signal(WARNING, self._warn)
         try:
             yield
         finally:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pointillist.definition.directives import memory_gigabytes, walltime_hours
 from pointillist.errors import DirectivesError
+from pointillist.execution.requeues import most_requeues
 
 _GIB = 2**30
 
@@ -80,7 +81,14 @@ def needs_of(directives: Mapping[str, Any]) -> Needs:
     per_process = _number(directives, "gpus_per_process")
     per_core = _bytes(directives, "memory_per_core")
     walltime = directives.get("walltime")
-    requeue = directives.get("requeue")
+    walltime_s = None if walltime is None else math.ceil(walltime_hours(walltime) * 3600 - 1e-6)
+    signal_before_s = _number(directives, "signal_before_s") or None
+    if walltime_s is not None and signal_before_s is not None and signal_before_s >= walltime_s:
+        raise DirectivesError(
+            f"A signal {signal_before_s} s before the end can't be sent within a walltime of {walltime_s} s.",
+            hint="signal_before_s must be less than the walltime.",
+        )
+    requeues = most_requeues(directives)
     return Needs(
         processes=ranks,
         threads=threads,
@@ -88,9 +96,9 @@ def needs_of(directives: Mapping[str, Any]) -> Needs:
         loose_gpus=0 if per_process else _number(directives, "ngpu"),
         memory_bytes=_bytes(directives, "memory") if per_core is None else None,
         memory_per_core_bytes=per_core,
-        walltime_s=None if walltime is None else math.ceil(walltime_hours(walltime) * 3600 - 1e-6),
-        signal_before_s=_number(directives, "signal_before_s") or None,
-        requeue=None if requeue is None else bool(requeue),
+        walltime_s=walltime_s,
+        signal_before_s=signal_before_s,
+        requeue=None if requeues is None else requeues > 0,
     )
 
 

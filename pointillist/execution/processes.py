@@ -264,6 +264,7 @@ def _serve(function: Callable[..., None], channel: socket.socket, cwd: str) -> N
         signals.set_wakeup_fd(-1)
         signals.signal(signals.SIGINT, signals.SIG_IGN)
         signals.signal(signals.SIGTERM, signals.SIG_DFL)
+        signals.signal(signals.SIGUSR1, signals.SIG_DFL)
         signals.signal(signals.SIGHUP, signals.SIG_DFL)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)

@@ -22,7 +22,9 @@ from pointillist.cluster.errors import TemplateError
 from pointillist.cluster.schedulers.base import Scheduler
 from pointillist.cluster.schedulers.requests import Request
 from pointillist.definition.directives import memory_gigabytes
-from pointillist.execution.following import SUBMISSION_VARIABLE
+from pointillist.errors import EXIT_AGAIN
+from pointillist.execution.requeues import WARNING
+from pointillist.state.place import CLUSTER_JOB_VARIABLE, START_VARIABLE, SUBMISSION_VARIABLE, WARN_VARIABLE
 
 PACKAGED_TEMPLATES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cluster", "templates")
 _ARRAY_MARK = "elements=("
@@ -234,6 +236,10 @@ class Renderer:
                 "preamble": [line for line in lines if not _is(_TASKS_LINE, line) and not _is(_MEMORY_LINE, line)],
             },
             "element_lines": _element_lines(script.elements, scheduler),
+            "own_lines": _own_lines(request, scheduler),
+            "requeue_command": scheduler.requeue_command if scheduler is not None else "",
+            "exit_again": EXIT_AGAIN,
+            "exit_warned": 128 + WARNING,
             "submission_variable": SUBMISSION_VARIABLE,
         }
 
@@ -260,6 +266,21 @@ def _element_lines(elements: Sequence[Sequence[str]] | None, scheduler: Schedule
         f'index="${{1:-{own}}}"',
         'read -r -a ids <<<"${elements[$index]}"',
     ]
+
+
+def _own_lines(request: Request, scheduler: Scheduler | None) -> list[str]:
+    """Return the lines by which the work learns which cluster job it belongs to, and how long that lasts."""
+    if scheduler is None:
+        return []
+    index = "${own:+_$index}" if request.array is not None else ""
+    lines = [
+        f"own={scheduler.own_id}",
+        f'export {CLUSTER_JOB_VARIABLE}="$own{index}" {START_VARIABLE}="$HOSTNAME-$$-$(date +%s)"',
+    ]
+    if request.signal_before_s and request.walltime_s and not scheduler.sends_warning:
+        left_s = request.walltime_s - request.signal_before_s
+        lines.append(f'export {WARN_VARIABLE}="$(($(date +%s) + {left_s}))"')
+    return lines
 
 
 # ---------------------------------------------------------------------------- filters

@@ -31,10 +31,11 @@ from pointillist.definition.directives import evaluate
 from pointillist.definition.groups import job_operation_id
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.execution.chains import chained
-from pointillist.execution.following import SUBMISSION_VARIABLE, ledger_of
+from pointillist.execution.following import ledger_of
 from pointillist.execution.needs import Needs, needs_of
 from pointillist.execution.parcels import Element, Line, Parcel, elements_of, parcels_of
 from pointillist.execution.scripts import Renderer, Script, ScriptLine, ScriptProject, carries_array, run_command
+from pointillist.state.place import SUBMISSION_VARIABLE
 from pointillist.state.plan import State
 from pointillist.state.submissions import LedgerWriter, Submission
 

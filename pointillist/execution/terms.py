@@ -44,6 +44,8 @@ class Summary:
     too_large: dict[str, list[Task]] = field(default_factory=dict)
     """Tasks that can't run on this machine, by the reason."""
     was_interrupted: bool = False
+    goes_on: bool = False
+    """Tasks have stopped because the time of their cluster job is nearly up, and will go on in another one."""
 
     @property
     def started(self) -> int:

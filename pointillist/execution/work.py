@@ -35,6 +35,8 @@ class Work:
     """When its time is up, by :func:`time.monotonic`."""
     timed_out_after: float | None = None
     """Its time in seconds, once that is up."""
+    is_warned: bool = False
+    """Whether it was told that the time of its cluster job is nearly up."""
     open: set[str] = field(default_factory=set)
     """Tasks that have not ended yet."""
     reached: set[str] = field(default_factory=set)

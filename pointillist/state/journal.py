@@ -6,9 +6,9 @@ history, not results.
 
 Every line has ``event`` (``start``, ``end`` or ``usage``) and ``time`` (seconds since 1970, UTC). A start and an end
 have the ``attempt``. A start also has ``operation``, ``aggregate``, ``log`` (relative to the project), ``host``,
-``pid`` and, for a batch, the ``batch`` it belongs to; an end has ``outcome``, ``exit_code``, ``message``, of a failure
-the ``fingerprint`` of its inputs, and ``cpu_s`` and ``peak_memory_bytes``. For a batch these come on a line of their
-own, with the ``attempts`` they are for.
+``pid``, for a batch the ``batch`` it belongs to, and on a cluster the ``cluster_job`` it was made in; an end has
+``outcome``, ``exit_code``, ``message``, of a failure the ``fingerprint`` of its inputs, and ``cpu_s`` and
+``peak_memory_bytes``. For a batch these come on a line of their own, with the ``attempts`` they are for.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pointillist.state.archive import gather, is_archive
+from pointillist.state.place import Place
 from pointillist.state.records import SUFFIX, file_names, records
 from pointillist.state.sessions import Session, Sessions
 
@@ -71,10 +72,13 @@ class Attempt:
     """Processor time; of a batch an equal share of what its process took."""
     peak_memory_bytes: int | None = None
     """The most memory its process had; of a batch that of the whole batch."""
+    cluster_job: Place | None = None
+    """The cluster job it was made in; None outside of one."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the attempt as plain data."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return values | {"cluster_job": self.cluster_job.as_json() if self.cluster_job else None}
 
 
 class Journal:
@@ -104,6 +108,10 @@ class Journal:
         """Return the last attempt at a task."""
         self._read()
         return self._last.get((operation, aggregate_id))
+
+    def attempts_at(self, operation: str, aggregate_id: str) -> list[Attempt]:
+        """Return the attempts at one task in the order they started."""
+        return [one for one in self.attempts() if (one.operation, one.aggregate_id) == (operation, aggregate_id)]
 
     def failed(self) -> list[tuple[str, str]]:
         """Return the operation and aggregate id of each task whose last attempt failed."""
@@ -162,6 +170,7 @@ class Journal:
                     record["host"],
                     record["pid"],
                     record.get("batch"),
+                    cluster_job=Place.of(record.get("cluster_job")),
                 )
             elif record["event"] == "end" and record["attempt"] in self._attempts:
                 attempt = self._attempts[record["attempt"]]
@@ -187,6 +196,7 @@ class JournalWriter:
     def __init__(self, journal: Journal, session: Session) -> None:
         self._journal = journal
         self._session = session
+        self._place = session.place
         self._handle: int | None = None
         self._count = 0
 
@@ -203,8 +213,9 @@ class JournalWriter:
             self._session.host,
             os.getpid(),
             batch,
+            cluster_job=self._place,
         )
-        record = {
+        record: dict[str, Any] = {
             "event": "start",
             "attempt": attempt.id,
             "time": attempt.started,
@@ -214,7 +225,11 @@ class JournalWriter:
             "host": attempt.host,
             "pid": attempt.pid,
         }
-        self._append(record | ({"batch": batch} if batch else {}))
+        if batch:
+            record["batch"] = batch
+        if self._place is not None:
+            record["cluster_job"] = self._place.as_json()
+        self._append(record)
         self._journal.add(attempt)
         return attempt
 

@@ -5,13 +5,15 @@ it started, lives: the operating system lets go of the lock with the last of the
 by a symbolic link that names the session, which is made in one step or not at all. A claim whose session is gone is
 stale and may be taken over.
 
-On another host the lock says nothing reliable, so there a session counts as alive while its file was touched lately.
+On another host the lock says nothing reliable, so there a session counts as alive while its file was touched lately;
+not so long where the scheduler has started the same cluster job, ours, once more.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import secrets
 import socket
@@ -19,8 +21,12 @@ import time
 from collections.abc import Iterator
 from urllib.parse import quote, unquote
 
+from pointillist.state.place import Place
+
 HEARTBEAT_S = 30.0
 LOST_AFTER_S = 900.0
+RESTARTED_AFTER_S = 3 * HEARTBEAT_S
+"""So long a session on another host counts as alive when it belongs to an earlier start of our own cluster job."""
 
 
 class Sessions:
@@ -36,6 +42,7 @@ class Sessions:
         self._sessions = os.path.join(path, "sessions")
         self._claims = os.path.join(path, "claims")
         self._lock = os.path.join(path, "claims.lock")
+        self._place = Place.here()
 
     def open(self) -> Session:
         """Begin a session of this process."""
@@ -56,7 +63,8 @@ class Sessions:
             return True
         try:
             if _host_of(session) != socket.gethostname():
-                return time.time() - os.fstat(handle).st_mtime < LOST_AFTER_S
+                patience_s = RESTARTED_AFTER_S if self._is_restarted_here(handle) else LOST_AFTER_S
+                return time.time() - os.fstat(handle).st_mtime < patience_s
             # A shared lock, so that two who ask at the same time do not see each other.
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
@@ -64,6 +72,10 @@ class Sessions:
         finally:
             os.close(handle)
         return False
+
+    def _is_restarted_here(self, handle: int) -> bool:
+        """Whether a session belongs to an earlier start of the cluster job that this process works for."""
+        return self._place is not None and self._place.is_later_start_of(_place_in(handle))
 
     def claim(self, session: Session, operation: str, aggregate_id: str) -> bool:
         """Claim a task for a session; False when another one that is alive has it."""
@@ -157,6 +169,9 @@ class Session:
         self.lock_fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         with contextlib.suppress(OSError):
             fcntl.flock(self.lock_fd, fcntl.LOCK_EX)
+        self.place = Place.here()
+        if self.place is not None:
+            os.write(self.lock_fd, json.dumps(self.place.as_json()).encode())
         os.rename(draft, self._path)
         self._touched = time.monotonic()
 
@@ -186,6 +201,14 @@ class Session:
 
 def _host_of(session: str) -> str:
     return unquote(session.split("-", 3)[3]) if session.count("-") >= 3 else ""
+
+
+def _place_in(handle: int) -> Place | None:
+    """Return the cluster job that a session's file names."""
+    try:
+        return Place.of(json.loads(os.read(handle, 1 << 16)))
+    except (OSError, ValueError):
+        return None
 
 
 def _link(session: str, path: str) -> bool:

@@ -140,6 +140,12 @@ class Scheduler(ABC):
     """The command whose presence means that the scheduler is here."""
     array_index: ClassVar[str]
     """Shell expression for an element's own index, counted from 0."""
+    own_id: ClassVar[str]
+    """Shell expression for a job's own id, without an array index; empty outside of a job, also under ``set -u``."""
+    sends_warning: ClassVar[bool] = False
+    """Whether it can send SIGUSR1 to the script some time before the time limit."""
+    requeue_command: ClassVar[str] = ""
+    """Shell command by which a script puts its own job back into the queue; empty where there is none."""
     smallest_array: ClassVar[int] = 1
     """Arrays below this size are refused by the scheduler; submit a single job instead."""
     names_each_unknown_id: ClassVar[bool] = False

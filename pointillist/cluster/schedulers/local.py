@@ -51,6 +51,8 @@ class Local(Scheduler):
     name = "local"
     probe = sys.executable
     array_index = "${POINTILLIST_ARRAY_INDEX}"
+    own_id = "${POINTILLIST_ARRAY_ID:-${POINTILLIST_JOB_ID-}}"
+    sends_warning = True
     names_each_unknown_id = True
     down_words = ("the queue's folder or the script", "traceback")
 

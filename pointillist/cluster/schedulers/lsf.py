@@ -16,6 +16,7 @@ from pointillist.cluster.errors import RequestError
 from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State, said
 from pointillist.cluster.schedulers.commands import Answer
 from pointillist.cluster.schedulers.requests import After, Request, element_id, split_id
+from pointillist.errors import EXIT_AGAIN
 
 _FIELDS = "jobid jobindex stat exit_code exit_reason pend_reason first_host job_name job_description"
 
@@ -59,6 +60,7 @@ class Lsf(Scheduler):
     name = "lsf"
     probe = "bsub"
     array_index = "$((LSB_JOBINDEX - 1))"
+    own_id = "${LSB_JOBID-}"
     # A file named as an argument is a program to bsub, whose #BSUB lines it may not read; stdin always works.
     submits_on_stdin = True
     names_each_unknown_id = True
@@ -168,13 +170,13 @@ def _options(request: Request) -> Iterator[str]:
     if request.walltime_s is not None:
         minutes = -(-request.walltime_s // 60)
         yield f"-W {minutes // 60:02d}:{minutes % 60:02d}"
-    if request.signal_before_s is not None:
-        yield "-wa USR1"
-        yield f"-wt {-(-request.signal_before_s // 60)}"
     if request.output:
         yield f"-o {_quoted(request.output)}"
     if request.requeue is not None:
         yield "-r" if request.requeue else "-rn"
+    if request.requeue and request.signal_before_s is not None:
+        # With this exit code a script says that it wants to go on.
+        yield f"-Q {EXIT_AGAIN}"
     yield from request.flags
 
 

@@ -60,6 +60,7 @@ class Pbs(Scheduler):
     name = "pbs"
     probe = "qsub"
     array_index = "${PBS_ARRAY_INDEX}"
+    own_id = """$(sed 's/\\[.*\\]//' <<<"${PBS_JOBID-}")"""
     smallest_array = 2
     names_each_unknown_id = True
     down_words = (
@@ -171,8 +172,6 @@ class Pbs(Scheduler):
             yield f"-A {request.account}"
         if request.qos:
             raise RequestError(f"Request '{request.name}': PBS has no quality of service; choose a queue.")
-        if request.signal_before_s is not None:
-            raise RequestError(f"Request '{request.name}': PBS sends no signal of choice before the time limit.")
         yield "-j oe"
         if request.output:
             yield f"-o {shlex.quote(request.output)}"

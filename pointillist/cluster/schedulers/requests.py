@@ -101,7 +101,7 @@ class Request:
     comment
         Free text kept with the job.
     signal_before_s
-        Send SIGUSR1 to the script this many seconds before the time limit.
+        Send SIGUSR1 to the script this many seconds before the time limit, where the scheduler can.
     requeue
         Whether the scheduler may put the job back after a node failure or preemption; None takes its default.
     flags

@@ -138,6 +138,9 @@ class Slurm(Scheduler):
     name = "slurm"
     probe = "sbatch"
     array_index = "${SLURM_ARRAY_TASK_ID}"
+    own_id = "${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}"
+    sends_warning = True
+    requeue_command = 'scontrol requeue "$SLURM_JOB_ID"'
     down_words = (
         "unable to contact slurm controller",
         "unable to process configuration",
@@ -403,6 +406,9 @@ def _options(request: Request) -> Iterator[str]:
         yield f"--signal=B:USR1@{request.signal_before_s}"
     if request.requeue is not None:
         yield "--requeue" if request.requeue else "--no-requeue"
+    if request.requeue:
+        # A job that starts anew keeps what it has written.
+        yield "--open-mode=append"
     yield from request.flags
 
 

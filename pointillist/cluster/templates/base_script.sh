@@ -17,11 +17,14 @@ set -u
 
 cd {{ project.path|quote_argument }}
 export {{ submission_variable }}={{ id|quote_argument }}
-{% for line in element_lines %}
+{% for line in element_lines + own_lines %}
 {{ line }}
 {% endfor %}
 status=0
 pids=()
+{% if request.signal_before_s %}
+{% include "time_is_short.sh" %}
+{% endif %}
 {% endblock project_header %}
 {% block custom_content %}
 {% endblock custom_content %}
@@ -34,6 +37,20 @@ pids=()
 {% if parallel %}
 {{ operation.cmd }} &
 pids+=("$!")
+{% elif request.signal_before_s %}
+{% if loop.first %}
+{{ operation.cmd }} &
+pids=("$!")
+follow "$!"
+{% else %}
+if [ "$warned" = 0 ]; then
+    {{ operation.cmd }} &
+    pids=("$!")
+    follow "$!"
+else
+    again=1
+fi
+{% endif %}
 {% else %}
 {{ operation.cmd }} || status=$?
 {% endif %}
@@ -41,11 +58,27 @@ pids+=("$!")
 {% endblock body %}
 {% block footer %}
 
-{% if parallel %}
+{% if parallel and request.signal_before_s %}
+for pid in "${pids[@]}"; do
+    follow "$pid"
+done
+{% elif parallel %}
 for pid in ${pids[@]+"${pids[@]}"} $(jobs -p); do
     wait "$pid" || status=$?
 done
 wait
+{% endif %}
+{% if request.signal_before_s %}
+if [ "$again" != 0 ]; then
+{% if request.requeue and requeue_command %}
+    # The scheduler puts this very job back; should it not answer, the next submit goes on.
+    for pause in 1 5 0; do
+        {{ requeue_command }} && break
+        sleep "$pause"
+    done
+{% endif %}
+    exit {{ exit_again }}
+fi
 {% endif %}
 exit "${status:-0}"
 {% endblock footer %}

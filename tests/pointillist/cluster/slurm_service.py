@@ -31,7 +31,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
 SlurmdPort={node_port}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire={cred_expire_s}
 CredType=cred/munge
 SlurmUser={user}
 SlurmdUser={user}
@@ -61,8 +61,11 @@ MaxArraySize={max_array_size}
 MaxJobCount=20000
 SchedulerParameters=sched_interval=1,sched_min_interval=100000,bf_interval=1,batch_sched_delay=0
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 Gres=gpu:1 State=UNKNOWN
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 PartitionName=main Nodes=n1 Default=YES DefMemPerCPU=100 MaxTime=1-00:00:00 State=UP
 PartitionName=short Nodes=n1 DefMemPerCPU=100 MaxTime=00:10:00 State=UP
+PartitionName=urgent Nodes=n1 DefMemPerCPU=100 MaxTime=00:10:00 PriorityTier=10 State=UP
 """
 
 
@@ -195,6 +198,8 @@ class SlurmService:
             folder=self.folder,
             user=getpass.getuser(),
             controller_port=controller_port,
+            # A job that is put back waits this long before it may start again; two minutes by default.
+            cred_expire_s=5,
             node_port=node_port,
             **self._settings,
         )

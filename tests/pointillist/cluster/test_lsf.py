@@ -44,10 +44,9 @@ def test_header_states_the_request() -> None:
         '#BSUB -R "rusage[mem=4096MB/task]"',
         "#BSUB -M 4096MB",
         "#BSUB -W 01:01",
-        "#BSUB -wa USR1",
-        "#BSUB -wt 2",
         '#BSUB -o "logs/my run-%J.out"',
         "#BSUB -r",
+        "#BSUB -Q 75",
     ]
 
 

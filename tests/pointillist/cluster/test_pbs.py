@@ -52,7 +52,7 @@ def test_torque_counts_nodes() -> None:
     assert "#PBS -t 0-0" in Torque().header_lines(request)
 
 
-@pytest.mark.parametrize("wish", [{"qos": "fast"}, {"signal_before_s": 60}, {"array": Array(1)}])
+@pytest.mark.parametrize("wish", [{"qos": "fast"}, {"array": Array(1)}])
 def test_what_pbs_cannot_say_is_refused(wish: dict[str, object]) -> None:
     with pytest.raises(RequestError):
         Pbs().header_lines(Request(name="a", **wish))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from slurm_service import SlurmService
+from waiting import queue_is_empty, states, until
 
 BODY = """
 import os
@@ -68,25 +67,6 @@ def first(job):
 POINTS = [{"x": x} for x in range(4)]
 
 pytestmark = pytest.mark.usefixtures("real_slurm")
-
-
-def states(study: Any) -> dict[str, set[str]]:
-    document = json.loads(study.cli("status", "--json").stdout)
-    found: dict[str, set[str]] = {}
-    for task in document["tasks"]:
-        found.setdefault(task["operation"], set()).add(task["state"])
-    return found
-
-
-def until(is_so: Callable[[], object], patience_s: float = 60) -> None:
-    end = time.monotonic() + patience_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def queue_is_empty(slurm: SlurmService) -> bool:
-    return slurm.run("squeue", "-h").strip() == ""
 
 
 @pytest.mark.parametrize(

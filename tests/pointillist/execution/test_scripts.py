@@ -130,6 +130,7 @@ MPI = {"nranks": 4, "omp_num_threads": 2, "walltime": 1.5, "memory": "8g"}
 THREADS = {"np": 4, "walltime": 0.5}
 GPU = {"np": 2, "ngpu": 1, "memory": 4, "walltime": 12}
 MODERN = {"processes": 2, "threads_per_process": 3, "gpus_per_process": 1, "memory_per_core": "512m", "walltime": 2}
+WARNED = THREADS | {"signal_before_s": 120, "requeue": True}
 CUSTOM = {"np": 1, "walltime": 1, "cpus-per-task": 4, "memory": 2}
 
 CASES = {
@@ -139,7 +140,11 @@ CASES = {
     "mpi": Case(directives=[MPI]),
     "gpu": Case(directives=[GPU]),
     "modern": Case(directives=[MODERN]),
-    "signal-and-requeue": Case(directives=[THREADS | {"signal_before_s": 120, "requeue": True}]),
+    "signal-and-requeue": Case(directives=[WARNED]),
+    "signal-bundle": Case(directives=[WARNED] * 3, elements=2),
+    "signal-parallel": Case(directives=[WARNED] * 3, parallel=True),
+    "signal-pbs": Case(environment=DefaultPBSEnvironment, directives=[WARNED]),
+    "signal-lsf": Case(environment=DefaultLSFEnvironment, directives=[WARNED], elements=2),
     "executable": Case(directives=[{"executable": "apptainer exec image.sif python3"}]),
     "bundle": Case(directives=[THREADS] * 3),
     "bundle-parallel": Case(directives=[THREADS] * 3, parallel=True),

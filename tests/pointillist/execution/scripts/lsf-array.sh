@@ -19,6 +19,8 @@ elements=(
 )
 index="${1:-$((LSB_JOBINDEX - 1))}"
 read -r -a ids <<<"${elements[$index]}"
+own=${LSB_JOBID-}
+export POINTILLIST_CLUSTER_JOB="$own${own:+_$index}" POINTILLIST_START="$HOSTNAME-$$-$(date +%s)"
 status=0
 pids=()
 

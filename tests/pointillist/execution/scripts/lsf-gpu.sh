@@ -14,6 +14,8 @@ set -u
 
 cd '/home/ada/my study'
 export POINTILLIST_SUBMISSION=Project/train/0123456789
+own=${LSB_JOBID-}
+export POINTILLIST_CLUSTER_JOB="$own" POINTILLIST_START="$HOSTNAME-$$-$(date +%s)"
 status=0
 pids=()
 

@@ -12,6 +12,8 @@ set -u
 
 cd '/home/ada/my study'
 export POINTILLIST_SUBMISSION=Project/train/0123456789
+own=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}
+export POINTILLIST_CLUSTER_JOB="$own" POINTILLIST_START="$HOSTNAME-$$-$(date +%s)"
 status=0
 pids=()
 

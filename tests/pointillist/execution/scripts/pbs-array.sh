@@ -19,6 +19,8 @@ elements=(
 )
 index="${1:-${PBS_ARRAY_INDEX}}"
 read -r -a ids <<<"${elements[$index]}"
+own=$(sed 's/\[.*\]//' <<<"${PBS_JOBID-}")
+export POINTILLIST_CLUSTER_JOB="$own${own:+_$index}" POINTILLIST_START="$HOSTNAME-$$-$(date +%s)"
 status=0
 pids=()
 

@@ -22,6 +22,8 @@ elements=(
 )
 index="${1:-${SLURM_ARRAY_TASK_ID}}"
 read -r -a ids <<<"${elements[$index]}"
+own=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}
+export POINTILLIST_CLUSTER_JOB="$own${own:+_$index}" POINTILLIST_START="$HOSTNAME-$$-$(date +%s)"
 status=0
 pids=()
 

@@ -1,0 +1,69 @@
+#!/bin/bash
+#SBATCH --job-name=Project/train/0123456789
+#SBATCH --output=logs/train-0123-%j.out
+#SBATCH --time=00:30:00
+#SBATCH --signal=B:USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --ntasks=3
+#SBATCH --cpus-per-task=4
+
+set -e
+set -u
+
+cd '/home/ada/my study'
+export POINTILLIST_SUBMISSION=Project/train/0123456789
+own=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}
+export POINTILLIST_CLUSTER_JOB="$own" POINTILLIST_START="$HOSTNAME-$$-$(date +%s)"
+status=0
+pids=()
+
+# 120 s before the time limit the work is told, by SIGUSR1, and nothing else is begun.
+warned=0
+again=0
+warn() {
+    warned=$((warned + 1))
+    kill -s USR1 ${pids[@]+"${pids[@]}"} 2>/dev/null || true
+}
+trap warn USR1
+follow() {
+    local heard code
+    while :; do
+        heard=$warned
+        code=0
+        wait "$1" || code=$?
+        [ "$heard" = "$warned" ] && break
+    done
+    # 75: it wants to go on. 138: the signal came before it had begun.
+    if [ "$code" = 75 ] || [ "$code" = 138 ]; then
+        warned=1
+        again=1
+    elif [ "$code" != 0 ]; then
+        status=$code
+    fi
+}
+
+# train: Project/11111111111111111111111111111111/train/
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 11111111111111111111111111111111 &
+pids+=("$!")
+
+# train: Project/22222222222222222222222222222222/train/
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 22222222222222222222222222222222 &
+pids+=("$!")
+
+# train: Project/33333333333333333333333333333333/train/
+/opt/python/bin/python '/home/ada/my study/project.py' run -o train -j 33333333333333333333333333333333 &
+pids+=("$!")
+
+for pid in "${pids[@]}"; do
+    follow "$pid"
+done
+if [ "$again" != 0 ]; then
+    # The scheduler puts this very job back; should it not answer, the next submit goes on.
+    for pause in 1 5 0; do
+        scontrol requeue "$SLURM_JOB_ID" && break
+        sleep "$pause"
+    done
+    exit 75
+fi
+exit "${status:-0}"
