@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from plmnist.data import ImageSet
+from plmnist.devices import device_name, device_of, repeatable
 from plmnist.errors import ConfigurationError
 from plmnist.evaluation import evaluation_mode, one_thread
 from plmnist.perturbations import Attack, FastGradientSign, Target
@@ -116,6 +117,8 @@ class AttackResult:
         Class of each image, true and predicted before the attack, shape (N,).
     predictions
         Class of each image predicted after the attack, shape (e, N).
+    device
+        Where the network was attacked: ``cpu``, or the product name of a GPU. The tensors here are always on the CPU.
     """
 
     counts: tuple[AttackCounts, ...]
@@ -124,6 +127,7 @@ class AttackResult:
     labels: Tensor
     clean_predictions: Tensor
     predictions: Tensor
+    device: str = "cpu"
 
     @property
     def smallest_epsilon(self) -> Tensor:
@@ -132,7 +136,7 @@ class AttackResult:
         0 if it is misclassified to begin with, infinity if it never is.
         """
         is_fooled = torch.cat([self.clean_predictions[None], self.predictions]) != self.labels
-        budgets = torch.tensor([0.0, *(counts.epsilon for counts in self.counts)], dtype=torch.float64)
+        budgets = is_fooled.new_tensor([0.0, *(counts.epsilon for counts in self.counts)], dtype=torch.float64)
         return budgets[:, None].expand(is_fooled.shape).where(is_fooled, torch.inf).amin(0)
 
     def at(self, epsilons: Sequence[float]) -> AttackResult:
@@ -182,7 +186,7 @@ def perturbed(
         Position of the first image in its set, on which an attack's random numbers depend.
     """
     budgets = _checked(epsilons)
-    with one_thread(), evaluation_mode(network):
+    with one_thread(), repeatable(images.device), evaluation_mode(network):
         return _perturbed(Target(network), images, labels, budgets, attack, first)
 
 
@@ -197,7 +201,8 @@ def attack_images(network: nn.Module, images: ImageSet, epsilons: Iterable[float
     Parameters
     ----------
     network
-        Takes pixels in [0, 1] and returns logits; it is evaluated in evaluation mode, in its own precision.
+        Takes pixels in [0, 1] and returns logits; it is evaluated in evaluation mode, in its own precision and
+        on its own device.
     images
         What to attack, usually the test part.
     epsilons
@@ -206,6 +211,8 @@ def attack_images(network: nn.Module, images: ImageSet, epsilons: Iterable[float
         One of :data:`plmnist.perturbations.ATTACKS`, or another that keeps their contract.
     """
     budgets = _checked(epsilons)
+    device = device_of(network)
+    images = images.to(device)
     # Epsilon 0 changes no bit of an image.
     positive = [epsilon for epsilon in dict.fromkeys(budgets) if epsilon > 0]
     rows = max(1, min(len(images), BATCH_ROWS // max(1, len(positive))))
@@ -214,49 +221,51 @@ def attack_images(network: nn.Module, images: ImageSet, epsilons: Iterable[float
     shown: dict[int, Tensor] = {}
     clean_pieces: list[Tensor] = []
     pieces: list[Tensor] = []
-    with one_thread(), evaluation_mode(network):
+    with one_thread(), repeatable(device), evaluation_mode(network):
         target = Target(network)
         # One batch of all budgets of a few images at a time, in the same memory.
-        altered = torch.empty(len(positive), rows, *images.images.shape[1:])
+        altered = torch.empty(len(positive), rows, *images.images.shape[1:], device=device)
         for start in range(0, len(images), rows):
             piece = slice(start, start + rows)
             pixels, labels = images.pixels(piece), images.labels[piece]
             clean_pieces.append(target.predict(pixels))
-            batch = altered if len(labels) == rows else torch.empty(len(positive), *pixels.shape)
+            batch = altered if len(labels) == rows else torch.empty(len(positive), *pixels.shape, device=device)
             n_zero_gradient += attack.fill(batch, target, pixels, labels, positive, first=start)
             for i in index:
                 if start <= i < start + rows:
                     shown[i] = torch.cat([pixels[i - start, None], batch[:, i - start]])
             pieces.append(target.predict_many(batch.flatten(0, 1)).reshape(len(positive), len(labels)))
-        clean = torch.cat(clean_pieces)
-        found = torch.cat(pieces, 1)
+        clean = torch.cat(clean_pieces).cpu()
+        found = torch.cat(pieces, 1).cpu()
         predictions = torch.stack([found[positive.index(e)] if e > 0 else clean for e in budgets])
-    examples = torch.stack([shown[i] for i in index], 1)
+    examples = torch.stack([shown[i] for i in index], 1).cpu()
+    labels = images.labels.cpu()
     return AttackResult(
         counts=tuple(
-            _count(epsilon, clean, after, images.labels) for epsilon, after in zip(budgets, predictions, strict=True)
+            _count(epsilon, clean, after, labels) for epsilon, after in zip(budgets, predictions, strict=True)
         ),
         n_zero_gradient=n_zero_gradient,
         examples=Examples(
-            index=torch.tensor(index),
-            label=images.labels[index],
+            index=torch.tensor(index, device="cpu"),
+            label=labels[index],
             original=examples[0],
             clean_prediction=clean[index],
             adversarial=examples[[0 if e == 0 else 1 + positive.index(e) for e in budgets]],
             adversarial_prediction=predictions[:, index],
         ),
-        labels=images.labels,
+        labels=labels,
         clean_predictions=clean,
         predictions=predictions,
+        device=device_name(device),
     )
 
 
 def _perturbed(
     target: Target, images: Tensor, labels: Tensor, budgets: list[float], attack: Attack, first: int
 ) -> Tensor:
-    out = torch.empty(len(budgets), *images.shape)
+    out = torch.empty(len(budgets), *images.shape, device=images.device)
     positive = [i for i, epsilon in enumerate(budgets) if epsilon > 0]
-    altered = torch.empty(len(positive), *images.shape)
+    altered = torch.empty(len(positive), *images.shape, device=images.device)
     attack.fill(altered, target, images, labels, [budgets[i] for i in positive], first=first)
     out[:] = images
     out[positive] = altered

@@ -64,6 +64,7 @@ def train_folders(
     *,
     config_name: str,
     engine: str = "tensor",
+    device: str = "cpu",
     data_dir: Path | None = None,
     force: bool = False,
 ) -> None:
@@ -77,10 +78,17 @@ def train_folders(
         File name of the configuration in each folder.
     engine
         Name in :data:`plmnist.training.ENGINES`.
+    device
+        Name in :data:`plmnist.devices.DEVICES`. What is finished is left alone wherever it was made.
     data_dir
         Data folder; None means ``data`` in the current folder.
     force
         Train even what is there already.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such device.
     """
     recorder = Recorder("train", listener, engine=engine)
     tasks = []
@@ -97,9 +105,11 @@ def train_folders(
     trajectories: dict[tuple[str, int, str], list[_Task]] = defaultdict(list)
     for task in tasks:
         trajectories[task.config.dataset, task.config.seed, task.config.trajectory_key].append(task)
+    if trajectories:
+        _require(device)
     shelf: _Shelf[TrainingData] = _Shelf(lambda name: _prepare(name, data_dir))
     for key in sorted(trajectories):
-        _train_trajectory(trajectories[key], recorder, engine, shelf)
+        _train_trajectory(trajectories[key], recorder, engine, device, shelf)
 
 
 def attack_folders(
@@ -110,6 +120,7 @@ def attack_folders(
     attack: str = "fgsm",
     settings: Mapping[str, Any] | None = None,
     epsilons: Sequence[float] = (),
+    device: str = "cpu",
     data_dir: Path | None = None,
     force: bool = False,
 ) -> None:
@@ -117,7 +128,7 @@ def attack_folders(
 
     Parameters
     ----------
-    folders, config_name, data_dir
+    folders, config_name, device, data_dir
         As for :func:`train_folders`.
     attack, settings
         Name in :data:`plmnist.perturbations.ATTACKS`, and what it shall do differently from its default; or
@@ -126,6 +137,11 @@ def attack_folders(
         Further budgets for the curve, in pixel units.
     force
         Attack even what has been attacked already.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such device.
     """
     recorder = Recorder(attack, listener)
     job = _Assault(attack, dict(settings or {}), tuple(map(float, epsilons)))
@@ -147,9 +163,18 @@ def attack_folders(
             recorder.failed(task.name, error)
         else:
             same_network[task.config.dataset, record["model_sha256"]].append(task)
+    if same_network:
+        _require(device)
     shelf: _Shelf[ImageSet] = _Shelf(lambda name: _load_test(name, data_dir))
     for key in sorted(same_network):
-        _attack_network(same_network[key], recorder, job, shelf)
+        _attack_network(same_network[key], recorder, job, device, shelf)
+
+
+def _require(device: str) -> None:
+    """Raise if the device does not exist: one error for the whole call instead of one for each folder."""
+    from plmnist.devices import choose_device
+
+    choose_device(device)
 
 
 def _read_configs(folders: Iterable[str], config_name: str, listener: Listener) -> list[_Task]:
@@ -183,7 +208,9 @@ def _copy_from_neighbours(tasks: list[_Task], listener: Recorder) -> list[_Task]
     return [task for task in tasks if task.name not in copied]
 
 
-def _train_trajectory(tasks: list[_Task], listener: Listener, engine: str, shelf: _Shelf[TrainingData]) -> None:
+def _train_trajectory(
+    tasks: list[_Task], listener: Listener, engine: str, device: str, shelf: _Shelf[TrainingData]
+) -> None:
     from plmnist.training import train_lengths
 
     for task in tasks:
@@ -202,14 +229,17 @@ def _train_trajectory(tasks: list[_Task], listener: Listener, engine: str, shelf
 
     try:
         data = shelf.get(tasks[0].config.dataset)
-        train_lengths([task.config for task in tasks], on_trained, data=data, engine=engine)
+        train_lengths([task.config for task in tasks], on_trained, data=data, engine=engine, device=device)
     except Exception as error:
         for task in waiting.values():
             listener.failed(task.name, error)
 
 
-def _attack_network(tasks: list[_Task], listener: Listener, job: _Assault, shelf: _Shelf[ImageSet]) -> None:
+def _attack_network(
+    tasks: list[_Task], listener: Listener, job: _Assault, device: str, shelf: _Shelf[ImageSet]
+) -> None:
     from plmnist.attacks import attack_images
+    from plmnist.devices import choose_device
 
     for task in tasks:
         listener.started(task.name)
@@ -220,6 +250,7 @@ def _attack_network(tasks: list[_Task], listener: Listener, job: _Assault, shelf
             for task in tasks:
                 _attempt(task, listener, lambda task: _save_legacy(task, job, network, images), note="attacked")
             return
+        network.to(choose_device(device))
         attack = job.attack()
         # FGSM at one budget knows nothing of the others, so one attack with all of them serves every task.
         shared = attack_images(network, images, job.budgets(tasks), attack) if job.name == "fgsm" else None

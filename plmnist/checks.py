@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from plmnist.attacks import AttackResult, attack_images
 from plmnist.config import CURVE
 from plmnist.data import ImageSet
+from plmnist.devices import device_of, repeatable
 from plmnist.evaluation import evaluation_mode, one_thread
 from plmnist.model import NUM_CLASSES
 from plmnist.perturbations import PGD, FastGradientSign, Noise
@@ -53,9 +54,10 @@ def check_evaluation(network: nn.Module, images: ImageSet, *, pgd: PGD | None = 
     pgd
         The iterative attack to compare with; None means 20 steps from the image itself.
     """
-    some = ImageSet(images.images[:CHECKED_IMAGES], images.labels[:CHECKED_IMAGES], images.full_scale)
+    device = device_of(network)
+    some = ImageSet(images.images[:CHECKED_IMAGES], images.labels[:CHECKED_IMAGES], images.full_scale).to(device)
     # What a faulty network draws at random must not disturb the caller's random state.
-    with one_thread(), torch.random.fork_rng(devices=[]):
+    with one_thread(), repeatable(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         found = [_evaluation_mode(network), _is_deterministic(network, some)]
         with evaluation_mode(network):
             found += _outputs(network, some)

@@ -70,6 +70,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: torch.device) -> ImageSet:
+        """Return the images and labels on a device."""
+        return ImageSet(self.images.to(device), self.labels.to(device), self.full_scale)
+
     def pixels(self, rows: slice | None = None) -> torch.Tensor:
         """Return images as float32 in [0, 1], shape (n, 1, H, W)."""
         images = self.images if rows is None else self.images[rows]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plmnist.data import ImageSet
+from plmnist.devices import device_of
 
 __all__ = [
     "EVALUATION_ROWS",
@@ -77,7 +78,8 @@ def measure(log_probs: Tensor, labels: Tensor) -> Metrics:
 
 
 def logits_of(network: nn.Module, images: ImageSet) -> Tensor:
-    """Return the logits of a network in evaluation mode for all images, float32, shape (N, 10)."""
+    """Return the logits of a network in evaluation mode for all images, float32, shape (N, 10), on its device."""
+    images = images.to(device_of(network))
     with torch.inference_mode(), evaluation_mode(network):
         parts = []
         for start in range(0, len(images), EVALUATION_ROWS):
@@ -87,7 +89,8 @@ def logits_of(network: nn.Module, images: ImageSet) -> Tensor:
 
 def evaluate(network: nn.Module, images: ImageSet) -> Metrics:
     """Return the metrics of a network on a set of images; its mode and gradients are left as they were."""
-    return measure(log_probabilities(logits_of(network, images)), images.labels)
+    log_probs = log_probabilities(logits_of(network, images))
+    return measure(log_probs, images.labels.to(log_probs.device))
 
 
 @contextlib.contextmanager

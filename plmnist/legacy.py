@@ -17,6 +17,7 @@ from torch import Tensor
 
 from plmnist.config import Configuration
 from plmnist.data import ImageSet, data_hashes
+from plmnist.devices import device_of
 from plmnist.evaluation import evaluation_mode, one_thread
 from plmnist.model import Network
 
@@ -56,6 +57,7 @@ def legacy_images(network: Network, pixels: Tensor, labels: Tensor, epsilon: flo
 def attack_legacy(network: Network, images: ImageSet, epsilons: Iterable[float]) -> list[LegacyCounts]:
     """Count as the original tutorial does, for each epsilon in normalised units."""
     counts = []
+    images = images.to(device_of(network))
     with one_thread(), evaluation_mode(network):
         for epsilon in epsilons:
             clean = both = 0

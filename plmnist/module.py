@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from plmnist.config import Configuration
+from plmnist.devices import device_of
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, cross_entropy, log_probabilities, measure
 from plmnist.model import Network
 from plmnist.training import EpochDraw, EpochRow, TrainingData, draw_epoch
@@ -165,6 +166,7 @@ def fit(
     log_dir
         Where Lightning's CSV logger writes; None means a temporary folder that is deleted.
     """
+    device = device_of(network)
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         # Lightning's advice: more workers (the data are in memory), srun (one network is trained by one thread), more
         # frequent logs.
@@ -177,8 +179,8 @@ def fit(
         logger.setLevel(logging.WARNING)
         try:
             trainer = pl.Trainer(
-                accelerator="cpu",
-                devices=1,
+                accelerator="gpu" if device.type == "cuda" else "cpu",
+                devices=1 if device.index is None else [device.index],
                 # Left to itself Lightning looks for Slurm and takes the tasks of a cluster job for its own workers.
                 plugins=[LightningEnvironment()],
                 max_epochs=config.num_epochs,

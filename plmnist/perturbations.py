@@ -138,7 +138,7 @@ class Attack(Protocol):
 
 def perturb(images: Tensor, direction: Tensor, epsilons: Sequence[float], out: Tensor) -> Tensor:
     """Fill `out` with the images moved along `direction`, in [-1, 1], by each epsilon and clipped to [0, 1]."""
-    budgets = torch.tensor(epsilons, dtype=images.dtype).reshape(-1, *[1] * images.dim())
+    budgets = torch.tensor(epsilons, dtype=images.dtype, device=images.device).reshape(-1, *[1] * images.dim())
     return torch.addcmul(images, direction, budgets, out=out).clamp_(0.0, 1.0)
 
 
@@ -222,7 +222,7 @@ class PGD:
         ]
         best = pixels.clone()
         standing = (target.predict(pixels) == labels).nonzero()[:, 0]
-        is_zero = torch.zeros(len(pixels), dtype=torch.bool)
+        is_zero = torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
         for which in sorted(range(len(epsilons)), key=lambda i: epsilons[i]):
             for start in starts:
                 if len(standing) == 0:
@@ -239,7 +239,7 @@ class PGD:
     ) -> tuple[Tensor, Tensor]:
         low, high = (pixels - epsilon).clamp_(min=0.0), (pixels + epsilon).clamp_(max=1.0)
         moved = torch.add(pixels, start, alpha=epsilon).clamp_(low, high)
-        is_zero = torch.ones(len(pixels), dtype=torch.bool)
+        is_zero = torch.ones(len(pixels), dtype=torch.bool, device=pixels.device)
         for _ in range(self.steps):
             sign, zero = target.gradient_sign(moved, labels)
             moved = moved.add_(sign, alpha=self.step_size * epsilon).clamp_(low, high)
@@ -255,4 +255,4 @@ def _drawn(seed: int, purpose: str, first: int, like: Tensor) -> Tensor:
     """Return numbers uniform in [-1, 1), a stream for each image."""
     shape = tuple(like.shape[1:])
     rows = [torch.from_numpy(uniform(stream(seed, purpose, epoch=first + i), shape, 1.0)) for i in range(len(like))]
-    return torch.stack(rows).to(like.dtype)
+    return torch.stack(rows).to(like.device, like.dtype)

@@ -108,6 +108,7 @@ class TrainFiles:
             "model_sha256": _sha256(model),
             "history_sha256": _sha256(history),
             "data_sha256": data_hashes(trained.config.dataset),
+            **_device_entry(trained.device),
         }
         return cls(model, history, _json_bytes(record))
 
@@ -193,7 +194,8 @@ def load_train(folder: Path | str) -> dict[str, Any]:
     Keys: ``format``, ``config`` (without epsilon); the integers ``n_train``, ``n_val``, ``n_test``, ``train_correct``,
     ``val_correct``, ``test_correct``; ``<split>_loss`` (mean cross-entropy in nats) and ``<split>_acc`` (correct / n)
     for train, val and test; ``model_sha256``, ``history_sha256``, ``data_sha256``. The ``train_*`` values are measured
-    during the last epoch, with dropout; the others on the weights that were saved.
+    during the last epoch, with dropout; the others on the weights that were saved. ``device``, the product name of a
+    GPU, is there only if the network was not trained on the processor.
 
     Raises
     ------
@@ -210,7 +212,8 @@ def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
     ``clean_correct``, ``adversarial_correct``, ``adversarial_correct_given_clean`` (before and after) and
     ``n_zero_gradient``; the rates ``clean_acc`` and ``<attack>_acc`` (of all ``n_test``) and
     ``<attack>_acc_given_clean`` (of ``clean_correct``; null if there are none); ``curve``, a list with epsilon, counts
-    and rates for every epsilon; hashes of the network attacked, of the data and, for FGSM, the examples and the figure.
+    and rates for every epsilon; hashes of the network attacked, of the data and, for FGSM, the examples and the
+    figure; ``device`` as in :func:`load_train`.
 
     Raises
     ------
@@ -287,6 +290,7 @@ def attack_record(
         "model_sha256": model_sha256,
         **{name: _sha256(content) for name, content in files.items() if content is not None},
         "data_sha256": data_hashes(config.dataset),
+        **_device_entry(result.device),
     }
     return _json_bytes(record)
 
@@ -417,6 +421,11 @@ def _curve_point(counts: AttackCounts, name: str) -> dict[str, Any]:
         f"{name}_acc": counts.adversarial_acc,
         f"{name}_acc_given_clean": counts.adversarial_acc_given_clean,
     }
+
+
+def _device_entry(device: str) -> dict[str, str]:
+    """Return what a record says about where it was made: nothing for the processor, whose bytes are the reference."""
+    return {} if device == "cpu" else {"device": device}
 
 
 def _history(trained: Trained) -> bytes:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from plmnist.config import Configuration
+from plmnist.devices import device_of
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, log_probabilities, measure
 from plmnist.model import NUM_CLASSES, Network
 from plmnist.training import EpochRow, TrainingData, draw_epoch
@@ -23,16 +24,16 @@ __all__ = ["fit"]
 class _Buffers:
     """Where a step on `n` images puts its results. Views that a step needs are made once."""
 
-    def __init__(self, n: int, num_pixels: int, hidden_size: int) -> None:
-        self.images = torch.empty(n, num_pixels)
-        self.hidden1, self.d_hidden1 = torch.empty(2, n, hidden_size)
-        self.hidden2, self.d_hidden2 = torch.empty(2, n, hidden_size)
+    def __init__(self, n: int, num_pixels: int, hidden_size: int, device: torch.device) -> None:
+        self.images = torch.empty(n, num_pixels, device=device)
+        self.hidden1, self.d_hidden1 = torch.empty(2, n, hidden_size, device=device)
+        self.hidden2, self.d_hidden2 = torch.empty(2, n, hidden_size, device=device)
         self.d_hidden1_t, self.d_hidden2_t = self.d_hidden1.t(), self.d_hidden2.t()
-        self.logits = torch.empty(n, NUM_CLASSES)
+        self.logits = torch.empty(n, NUM_CLASSES, device=device)
         self.logits_t = self.logits.t()
         # Classes first, as in plmnist.evaluation.log_probabilities.
-        self.logits_by_class = torch.empty(NUM_CLASSES, n)
-        self.d_logits_t = torch.empty(NUM_CLASSES, n)
+        self.logits_by_class = torch.empty(NUM_CLASSES, n, device=device)
+        self.d_logits_t = torch.empty(NUM_CLASSES, n, device=device)
         self.d_logits = self.d_logits_t.t()
 
 
@@ -40,26 +41,29 @@ class _Buffers:
 def fit(network: Network, config: Configuration, data: TrainingData, after_epoch: Callable[[EpochRow], None]) -> None:
     """Train `network` in place; see :class:`plmnist.training.Engine`."""
     split = data.split(config.seed)
-    images, labels = data.normalised(split), data.train.labels
-    val_images, val_labels = images[split.val_rows], labels[split.val_rows]
+    device = device_of(network)
+    images, labels = data.normalised(split).to(device), data.train.labels.to(device)
+    val_rows = split.val_rows.to(device)
+    val_images, val_labels = images[val_rows], labels[val_rows]
     n = len(split.train_rows)
     batch_size = min(config.batch_size, n)
-    buffers = _Buffers(batch_size, data.num_pixels, config.hidden_size)
-    last = _Buffers(n % batch_size, data.num_pixels, config.hidden_size)
+    buffers = _Buffers(batch_size, data.num_pixels, config.hidden_size, device)
+    last = _Buffers(n % batch_size, data.num_pixels, config.hidden_size, device)
     # Blocks of (classes, images of the batch), one after the other.
-    log_probs, d_log_probs = torch.empty(2, n * NUM_CLASSES)
+    log_probs, d_log_probs = torch.empty(2, n * NUM_CLASSES, device=device)
     log_prob_blocks, d_log_prob_blocks = _blocks(log_probs, batch_size), _blocks(d_log_probs, batch_size)
     step = _make_step(network, config.learning_rate, images)
     draw = None
     for epoch in range(1, config.num_epochs + 1):
         draw = draw_epoch(config, split, epoch, reuse=draw)
-        targets = labels[draw.order]
+        order = draw.order.to(device)
+        targets = labels[order]
         _derive_log_probs(targets, batch_size, out=d_log_probs)
         batches = [
-            torch.split(draw.order, batch_size),
+            torch.split(order, batch_size),
             log_prob_blocks,
             d_log_prob_blocks,
-            *(torch.split(mask, batch_size) for mask in draw.masks),
+            *(torch.split(mask.to(device), batch_size) for mask in draw.masks),
         ]
         # Saves some bookkeeping in each operation; not for what others will use, which autograd has to accept.
         with torch.inference_mode():
@@ -78,8 +82,8 @@ def _derive_log_probs(targets: Tensor, batch_size: int, *, out: Tensor) -> None:
     """Write the derivative of each batch's mean loss: -1 / (images in the batch) at the true class, 0 elsewhere."""
     out.zero_()
     n = len(targets)
-    position = torch.arange(n) % batch_size
-    start = torch.arange(n) - position
+    position = torch.arange(n, device=targets.device) % batch_size
+    start = torch.arange(n, device=targets.device) - position
     size = (n - start).clamp_max(batch_size)
     out.scatter_(0, start * NUM_CLASSES + targets * size + position, -1.0 / size.float())
 
@@ -98,9 +102,9 @@ def _make_step(network: Network, learning_rate: float, images: Tensor) -> Callab
     g_w1, g_b1, g_w2, g_b2, g_w3, g_b3 = gradients
     means = [torch.zeros_like(p) for p in parameters]
     squares = [torch.zeros_like(p) for p in parameters]
-    count = torch.zeros(())
+    count = torch.zeros((), device=w1.device)
     counts = [count] * len(parameters)
-    one = torch.ones(())
+    one = torch.ones((), device=w1.device)
 
     addmm, mm, relu_, column_sum = torch.addmm, torch.mm, torch.relu_, torch.sum
     log_softmax, d_log_softmax = torch._log_softmax, torch._log_softmax_backward_data

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from plmnist.config import Configuration
 from plmnist.data import ImageSet, load_test, load_train
+from plmnist.devices import choose_device, device_name, repeatable
 from plmnist.errors import ConfigurationError, TrainingError, near_matches
 from plmnist.evaluation import Metrics, evaluate, one_thread
 from plmnist.model import Network, initialise
@@ -101,6 +102,8 @@ class Trained:
         One row per epoch.
     val, test
         Metrics of the final weights; `val` is that of the last row of `history`.
+    device
+        Where it was trained: ``cpu``, or the product name of a GPU. The network here is always on the CPU.
     """
 
     config: Configuration
@@ -108,6 +111,7 @@ class Trained:
     history: tuple[EpochRow, ...]
     val: Metrics
     test: Metrics
+    device: str = "cpu"
 
     @property
     def n_train(self) -> int:
@@ -155,7 +159,8 @@ class TrainingData:
         if self._normalised is None or self._normalised[0] != key:
             grey = self.train.images.flatten(1)
             out = _large_tensor(*grey.shape) if self._normalised is None else self._normalised[1]
-            mean, factor = torch.tensor(split.mean), torch.tensor(split.std).reciprocal()
+            mean, std = out.new_tensor([split.mean, split.std])
+            factor = std.reciprocal()
             # Pieces that fit the cache: one pass over memory instead of four.
             for raw, row in zip(torch.split(grey, 256), torch.split(out, 256), strict=True):
                 row.copy_(raw).div_(self.train.full_scale).sub_(mean).mul_(factor)
@@ -251,6 +256,7 @@ def train(
     data: TrainingData | None = None,
     data_dir: Path | None = None,
     engine: str = "tensor",
+    device: str = "cpu",
 ) -> Trained:
     """Train one network and measure it.
 
@@ -264,16 +270,21 @@ def train(
         Data folder to load from when `data` is None.
     engine
         Name in :data:`ENGINES`; the result is the same for all.
+    device
+        Name in :data:`plmnist.devices.DEVICES`. On a GPU the weights differ from those of the CPU in their last bits,
+        and training takes them further apart.
 
     Raises
     ------
+    ConfigurationError
+        If there is no such engine or device.
     DataError
         If the data set is missing or damaged.
     TrainingError
         If loss or weights stop being finite numbers.
     """
     result: list[Trained] = []
-    train_lengths([config], result.append, data=data, data_dir=data_dir, engine=engine)
+    train_lengths([config], result.append, data=data, data_dir=data_dir, engine=engine, device=device)
     return result[0]
 
 
@@ -284,6 +295,7 @@ def train_lengths(
     data: TrainingData | None = None,
     data_dir: Path | None = None,
     engine: str = "tensor",
+    device: str = "cpu",
 ) -> None:
     """Train networks that differ in nothing but `num_epochs`, as one training that is measured on the way.
 
@@ -312,12 +324,14 @@ def train_lengths(
             hint="It trains mlp with standard training.",
         )
     engine_function = ENGINES[check_engine(engine)]
-    with one_thread():
+    place = choose_device(device)
+    with one_thread(), repeatable(place):
         if data is None:
             data = prepare_data(longest.dataset, data_dir)
         split = data.split(longest.seed)
         network = Network(data.num_pixels, longest.hidden_size, longest.dropout_prob, mean=split.mean, std=split.std)
         initialise(network, longest.seed)
+        network.to(place)
         history: list[EpochRow] = []
 
         def after_epoch(row: EpochRow) -> None:
@@ -327,7 +341,7 @@ def train_lengths(
                 test = evaluate(network, data.test)
                 copy = _copy(network, data.num_pixels)
                 rows = tuple(history)
-                on_trained(Trained(by_length[row.epoch], copy, rows, val=row.val, test=test))
+                on_trained(Trained(by_length[row.epoch], copy, rows, val=row.val, test=test, device=device_name(place)))
 
         engine_function(network, longest, data, after_epoch)
 
