@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from plmnist.data import ImageSet
-from plmnist.devices import device_name, device_of, repeatable
+from plmnist.device import device_name, device_of, repeatable
 from plmnist.errors import ConfigurationError
 from plmnist.evaluation import evaluation_mode, one_thread
 from plmnist.perturbations import Attack, FastGradientSign, Target

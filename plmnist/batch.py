@@ -79,7 +79,7 @@ def train_folders(
     engine
         Name in :data:`plmnist.training.ENGINES`.
     device
-        Name in :data:`plmnist.devices.DEVICES`. What is finished is left alone wherever it was made.
+        Name in :data:`plmnist.device.DEVICES`. What is finished is left alone wherever it was made.
     data_dir
         Data folder; None means ``data`` in the current folder.
     force
@@ -172,7 +172,7 @@ def attack_folders(
 
 def _require(device: str) -> None:
     """Raise if the device does not exist: one error for the whole call instead of one for each folder."""
-    from plmnist.devices import choose_device
+    from plmnist.device import choose_device
 
     choose_device(device)
 
@@ -239,7 +239,7 @@ def _attack_network(
     tasks: list[_Task], listener: Listener, job: _Assault, device: str, shelf: _Shelf[ImageSet]
 ) -> None:
     from plmnist.attacks import attack_images
-    from plmnist.devices import choose_device
+    from plmnist.device import choose_device
 
     for task in tasks:
         listener.started(task.name)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from plmnist.attacks import AttackResult, attack_images
 from plmnist.config import CURVE
 from plmnist.data import ImageSet
-from plmnist.devices import device_of, repeatable
+from plmnist.device import device_of, repeatable
 from plmnist.evaluation import evaluation_mode, one_thread
 from plmnist.model import NUM_CLASSES
 from plmnist.perturbations import PGD, FastGradientSign, Noise

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plmnist.data import ImageSet
-from plmnist.devices import device_of
+from plmnist.device import device_of
 
 __all__ = [
     "EVALUATION_ROWS",

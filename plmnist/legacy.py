@@ -17,7 +17,7 @@ from torch import Tensor
 
 from plmnist.config import Configuration
 from plmnist.data import ImageSet, data_hashes
-from plmnist.devices import device_of
+from plmnist.device import device_of
 from plmnist.evaluation import evaluation_mode, one_thread
 from plmnist.model import Network
 

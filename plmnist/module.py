@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from plmnist.config import Configuration
-from plmnist.devices import device_of
+from plmnist.device import device_of
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, cross_entropy, log_probabilities, measure
 from plmnist.model import Network
 from plmnist.training import EpochDraw, EpochRow, TrainingData, draw_epoch

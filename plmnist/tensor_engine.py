@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from plmnist.config import Configuration
-from plmnist.devices import device_of
+from plmnist.device import device_of
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, log_probabilities, measure
 from plmnist.model import NUM_CLASSES, Network
 from plmnist.training import EpochRow, TrainingData, draw_epoch

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from plmnist.config import Configuration
 from plmnist.data import ImageSet, load_test, load_train
-from plmnist.devices import choose_device, device_name, repeatable
+from plmnist.device import choose_device, device_name, repeatable
 from plmnist.errors import ConfigurationError, TrainingError, near_matches
 from plmnist.evaluation import Metrics, evaluate, one_thread
 from plmnist.model import Network, initialise
@@ -271,7 +271,7 @@ def train(
     engine
         Name in :data:`ENGINES`; the result is the same for all.
     device
-        Name in :data:`plmnist.devices.DEVICES`. On a GPU the weights differ from those of the CPU in their last bits,
+        Name in :data:`plmnist.device.DEVICES`. On a GPU the weights differ from those of the CPU in their last bits,
         and training takes them further apart.
 
     Raises

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 
-from plmnist.cli.options import add_common, add_folders, folders_of, number_or_text
+from plmnist.cli.options import add_common, add_device, add_folders, folders_of, number_or_text
 from plmnist.cli.report import Report
 from plmnist.config import CURVE
+from plmnist.device import check_device
 from plmnist.errors import ConfigurationError, near_matches
 
 SUMMARY = "attack trained networks"
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_common(parser)
     add_folders(parser)
+    add_device(parser)
     parser.add_argument(
         "--attack",
         default="fgsm",
@@ -88,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             attack=arguments.attack,
             settings=settings,
             epsilons=arguments.epsilon,
+            device=check_device(arguments.device),
             data_dir=arguments.data_dir,
             force=arguments.force,
         )

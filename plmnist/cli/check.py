@@ -8,7 +8,8 @@ import traceback
 from typing import Any
 
 from plmnist import results
-from plmnist.cli.options import add_common, folders_of, print_error
+from plmnist.cli.options import add_common, add_device, folders_of, print_error
+from plmnist.device import choose_device
 from plmnist.errors import PlmnistError
 
 SUMMARY = "ask whether an evaluation can be believed"
@@ -21,6 +22,7 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_common(parser)
+    add_device(parser)
     parser.add_argument("folders", nargs="*", metavar="DIR", help="folder that holds a trained network")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -31,12 +33,13 @@ def run(arguments: argparse.Namespace) -> int:
     from plmnist.checks import check_evaluation
     from plmnist.data import load_test
 
+    device = choose_device(arguments.device)
     found: dict[str, list[dict[str, Any]]] = {}
     n_warnings = n_failed = 0
     for folder in folders:
         try:
             dataset = results.load_train(folder)["config"]["dataset"]
-            checks = check_evaluation(results.load_network(folder), load_test(dataset, arguments.data_dir))
+            checks = check_evaluation(results.load_network(folder).to(device), load_test(dataset, arguments.data_dir))
         except PlmnistError as error:
             if arguments.debug:
                 traceback.print_exc()

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from plmnist.data import DATA_DIR_VARIABLE, DEFAULT_DATA_DIR
+from plmnist.device import DEVICE_VARIABLE, DEVICES
 from plmnist.errors import ConfigurationError, PlmnistError
 
 DEFAULT_CONFIG_NAME = "config.json"
@@ -32,6 +33,15 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="do it again where it has been done")
     parser.add_argument(
         "--report", default="", metavar="FILE", help="append start and end of each folder to this file, JSON lines"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Declare what the commands have that compute."""
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help=f"{', '.join(DEVICES[:-1])} or {DEVICES[-1]} (default: what {DEVICE_VARIABLE} says, or cpu)",
     )
 
 

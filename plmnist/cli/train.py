@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from plmnist import results
-from plmnist.cli.options import add_common, add_folders, folders_of, number_or_text
+from plmnist.cli.options import add_common, add_device, add_folders, folders_of, number_or_text
 from plmnist.cli.report import Report
 from plmnist.config import OPTIONAL, Configuration
+from plmnist.device import check_device
 from plmnist.errors import ConfigurationError, PlmnistError, near_matches
 
 SUMMARY = "train and test networks"
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_common(parser)
     add_folders(parser)
+    add_device(parser)
     parser.add_argument("--engine", default="tensor", help=f"{' or '.join(ENGINES)} (default: %(default)s)")
     options = parser.add_argument_group("one configuration, instead of folders")
     options.add_argument("--output", metavar="DIR", help="folder for the configuration and its results")
@@ -72,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             report,
             config_name=arguments.config_name,
             engine=arguments.engine,
+            device=check_device(arguments.device),
             data_dir=arguments.data_dir,
             force=arguments.force,
         )
