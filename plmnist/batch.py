@@ -90,7 +90,7 @@ def train_folders(
     ConfigurationError
         If there is no such device.
     """
-    recorder = Recorder("train", listener, engine=engine)
+    recorder = Recorder("train", listener, engine=engine, device=device)
     tasks = []
     for task in _read_configs(folders, config_name, recorder):
         if not force and results.complete_training(task.folder, task.config) is not None:
@@ -143,7 +143,7 @@ def attack_folders(
     ConfigurationError
         If there is no such device.
     """
-    recorder = Recorder(attack, listener)
+    recorder = Recorder(attack, listener, device=device)
     job = _Assault(attack, dict(settings or {}), tuple(map(float, epsilons)))
     same_network: dict[tuple[str, str], list[_Task]] = defaultdict(list)
     for task in _read_configs(folders, config_name, recorder):

@@ -61,7 +61,7 @@ def choose_device(name: str | None) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         build = f"this PyTorch ({torch.__version__}) " + (
-            "finds none" if torch.backends.cuda.is_built() else "is built without CUDA"
+            "is built without CUDA" if torch.version.cuda is None else "finds none"
         )
         raise ConfigurationError(f"there is no CUDA device: {build}", hint="Use --device cpu, or auto.")
     return torch.device("cuda", torch.cuda.current_device())
@@ -96,12 +96,11 @@ def repeatable(device: torch.device) -> Iterator[None]:
 
     # Read when cuBLAS is first used by the process.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn.conv
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.backends.cudnn.benchmark,
-        products.fp32_precision,
-        convolutions.fp32_precision,
+        torch.backends.cuda.matmul.fp32_precision,
+        torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
     )
     _set_precision(True, False, "ieee", "ieee")
     try:
@@ -116,4 +115,4 @@ def _set_precision(deterministic: bool, benchmark: bool, products: str, convolut
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = benchmark
     torch.backends.cuda.matmul.fp32_precision = products
-    torch.backends.cudnn.conv.fp32_precision = convolutions
+    torch.backends.cudnn.conv.fp32_precision = convolutions  # type: ignore[attr-defined]
