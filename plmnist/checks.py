@@ -55,7 +55,7 @@ def check_evaluation(network: nn.Module, images: ImageSet, *, pgd: PGD | None = 
         The iterative attack to compare with; None means 20 steps from the image itself.
     """
     device = device_of(network)
-    some = ImageSet(images.images[:CHECKED_IMAGES], images.labels[:CHECKED_IMAGES], images.full_scale).to(device)
+    some = images.first(CHECKED_IMAGES).to(device)
     # What a faulty network draws at random must not disturb the caller's random state.
     with one_thread(), repeatable(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         found = [_evaluation_mode(network), _is_deterministic(network, some)]

@@ -74,6 +74,10 @@ class ImageSet:
         """Return the images and labels on a device."""
         return ImageSet(self.images.to(device), self.labels.to(device), self.full_scale)
 
+    def first(self, n: int | None) -> ImageSet:
+        """Return the first `n` images, or as many as there are; None means all."""
+        return ImageSet(self.images[:n], self.labels[:n], self.full_scale)
+
     def pixels(self, rows: slice | None = None) -> torch.Tensor:
         """Return images as float32 in [0, 1], shape (n, 1, H, W)."""
         images = self.images if rows is None else self.images[rows]

@@ -32,7 +32,7 @@ from plmnist import __version__, results
 from plmnist.errors import ResultError
 
 if TYPE_CHECKING:
-    from plmnist.batch import Listener
+    from plmnist.batch.folders import Listener
 
 __all__ = ["FOLDER", "PARTS", "SCHEMA", "Recorder", "fingerprint", "load_provenance", "parts_of"]
 
@@ -45,6 +45,7 @@ PARTS = {
         name: (record, results.EXAMPLES, results.FIGURE) if name == "fgsm" else (record,)
         for name, record in results.ATTACK_RECORDS.items()
     },
+    "checks": (results.CHECKS,),
 }
 """Name of a part -> the files it makes."""
 

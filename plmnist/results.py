@@ -1,7 +1,7 @@
 """Result files: what a folder holds, how it is written, verified and read.
 
 Every file is written whole or not at all: to a temporary name in the same folder, flushed to the disk, then renamed.
-``train.json`` is the last file of a training and ``fgsm.json`` the last of an attack; each names the SHA-256 of the
+``train.json`` is the last file of a training and ``fgsm.json`` the last of FGSM; each names the SHA-256 of the
 files it belongs to. The bytes depend on configuration, data and code only: no times, paths or host names.
 
 Reading and verifying needs no torch; only :func:`load_network` imports it.
@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from plmnist.attacks import AttackCounts, AttackResult
+    from plmnist.checks import Check
     from plmnist.model import Network
     from plmnist.perturbations import Attack
     from plmnist.training import Trained
@@ -35,6 +36,8 @@ __all__ = [
     "ATTACK_FORMAT",
     "ATTACK_RECORD",
     "ATTACK_RECORDS",
+    "CHECKS",
+    "CHECK_FORMAT",
     "EXAMPLES",
     "FIGURE",
     "FORMAT",
@@ -46,13 +49,16 @@ __all__ = [
     "complete_training",
     "find_trained",
     "is_attacked",
+    "is_checked",
     "load_attack",
+    "load_checks",
     "load_network",
     "load_train",
     "pack_arrays",
     "pack_examples",
     "read_config",
     "save_attack",
+    "save_checks",
     "save_record",
     "save_training",
     "write_atomically",
@@ -64,6 +70,9 @@ FORMAT = 1
 ATTACK_FORMAT = 2
 """Version of an attack's numbers. 2: the whole curve and per-image results."""
 
+CHECK_FORMAT = 1
+"""Version of the checks: raised whenever the same network would be judged otherwise."""
+
 MODEL = "model.safetensors"
 HISTORY = "history.csv"
 TRAIN_RECORD = "train.json"
@@ -72,6 +81,7 @@ FIGURE = "fgsm.png"
 ATTACK_RECORD = "fgsm.json"
 ATTACK_RECORDS = {name: f"{name}.json" for name in ("fgsm", "pgd", "noise", "fgsm_legacy")}
 """Name of an attack -> its record. fgsm_legacy is what the original tutorial computes."""
+CHECKS = "checks.json"
 
 
 @dataclass(frozen=True)
@@ -116,12 +126,12 @@ class TrainFiles:
 def save_training(folder: Path, files: TrainFiles) -> None:
     """Write a training into a folder, the record last.
 
-    A record that is there already is removed first, and so are the records of attacks on another network.
+    A record that is there already is removed first, and so are the records of attacks and checks of another network.
     """
     (folder / TRAIN_RECORD).unlink(missing_ok=True)
-    for attack, record in ATTACK_RECORDS.items():
-        with contextlib.suppress(ResultError):
-            if load_attack(folder, attack)["model_sha256"] != _sha256(files.model):
+    for record in (*ATTACK_RECORDS.values(), CHECKS):
+        with contextlib.suppress(ResultError, KeyError, TypeError):
+            if _load_json(folder / record, hint="")["model_sha256"] != _sha256(files.model):
                 (folder / record).unlink(missing_ok=True)
     write_atomically(folder / MODEL, files.model)
     write_atomically(folder / HISTORY, files.history)
@@ -213,7 +223,8 @@ def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
     ``n_zero_gradient``; the rates ``clean_acc`` and ``<attack>_acc`` (of all ``n_test``) and
     ``<attack>_acc_given_clean`` (of ``clean_correct``; null if there are none); ``curve``, a list with epsilon, counts
     and rates for every epsilon; hashes of the network attacked, of the data and, for FGSM, the examples and the
-    figure; ``device`` as in :func:`load_train`.
+    figure; ``device`` as in :func:`load_train`. If not all test images were attacked, ``subset`` says how many
+    (``first``) of how many (``of``), and ``n_test`` and all counts are about these.
 
     Raises
     ------
@@ -269,10 +280,14 @@ def attack_record(
     *,
     model_sha256: str,
     attack: Attack,
+    n_all: int,
     examples: bytes | None = None,
     figure: bytes | None = None,
 ) -> bytes:
-    """Return the content of an attack's record; the first of the result's epsilons must be that of `config`."""
+    """Return the content of an attack's record; the first of the result's epsilons must be that of `config`.
+
+    `n_all` is the number of test images, of which the result may be about the first.
+    """
     main = result.counts[0]
     assert main.epsilon == config.fgsm_epsilon
     files = {"examples_sha256": examples, "figure_sha256": figure}
@@ -282,6 +297,7 @@ def attack_record(
         "settings": attack.settings(),
         "config": config.to_mapping(),
         "n_test": main.n,
+        **({"subset": {"first": main.n, "of": n_all}} if main.n < n_all else {}),
         "n_zero_gradient": result.n_zero_gradient,
         "clean_correct": main.clean_correct,
         "clean_acc": main.clean_acc,
@@ -308,14 +324,25 @@ def save_record(folder: Path, attack: str, record: Mapping[str, Any]) -> None:
     write_atomically(folder / ATTACK_RECORDS[attack], _json_bytes({"format": ATTACK_FORMAT, **record}))
 
 
-def is_attacked(folder: Path, config: Configuration, epsilons: list[float], attack: Attack | None = None) -> bool:
-    """Return whether a folder holds a verified attack (None: FGSM) on its present network at all these epsilons."""
+def is_attacked(
+    folder: Path,
+    config: Configuration,
+    epsilons: list[float],
+    *,
+    attack: Attack | None = None,
+    n_images: int | None = None,
+) -> bool:
+    """Return whether a folder holds a verified attack on its present network at all these epsilons.
+
+    The attack is FGSM for None; it was made on exactly the first `n_images`, or on all for None.
+    """
     try:
         name, settings = ("fgsm", {}) if attack is None else (attack.name, attack.settings())
         record, train = load_attack(folder, name), load_train(folder)
         return (
             record["config"] == config.to_mapping()
             and record["settings"] == settings
+            and _is_about(record, n_images)
             and record["data_sha256"] == data_hashes(config.dataset)
             and record["model_sha256"] == train["model_sha256"] == _sha256((folder / MODEL).read_bytes())
             and {point["epsilon"] for point in record["curve"]} >= set(epsilons)
@@ -326,6 +353,51 @@ def is_attacked(folder: Path, config: Configuration, epsilons: list[float], atta
                     and record["figure_sha256"] == _sha256((folder / FIGURE).read_bytes())
                 )
             )
+        )
+    except (ResultError, OSError, KeyError, TypeError):
+        return False
+
+
+def _is_about(record: Mapping[str, Any], n_images: int | None) -> bool:
+    if "subset" in record:
+        return bool(record["subset"]["first"] == n_images)
+    return n_images is None or bool(n_images >= record["n_test"])
+
+
+def save_checks(folder: Path, train: Mapping[str, Any], found: Iterable[Check], *, device: str = "cpu") -> None:
+    """Write the findings about the network of a training's record, made on a device."""
+    record = {
+        "format": CHECK_FORMAT,
+        "config": train["config"],
+        "checks": [{"name": check.name, "passed": check.passed, "sentence": check.sentence} for check in found],
+        "model_sha256": train["model_sha256"],
+        "data_sha256": train["data_sha256"],
+        **_device_entry(device),
+    }
+    write_atomically(folder / CHECKS, _json_bytes(record))
+
+
+def load_checks(folder: Path | str) -> dict[str, Any]:
+    """Return the findings about a network, ``checks.json``.
+
+    Keys: ``format``; ``config`` (without epsilon); ``checks``, a list of ``name``, ``passed`` and ``sentence``;
+    hashes of the network and the data; ``device`` as in :func:`load_train`.
+
+    Raises
+    ------
+    ResultError
+        If there are none or they can't be understood.
+    """
+    return _load_record(Path(folder) / CHECKS, hint="Check it first: plmnist check", expected=CHECK_FORMAT)
+
+
+def is_checked(folder: Path) -> bool:
+    """Return whether a folder holds findings about its present network."""
+    try:
+        found, train = load_checks(folder), load_train(folder)
+        return bool(
+            found["data_sha256"] == data_hashes(train["config"]["dataset"])
+            and found["model_sha256"] == train["model_sha256"] == _sha256((folder / MODEL).read_bytes())
         )
     except (ResultError, OSError, KeyError, TypeError):
         return False

@@ -49,6 +49,12 @@ _ATTACK_ENTRIES: dict[str, type | tuple[type, ...]] = {
     "model_sha256": str,
     "data_sha256": dict,
 }
+_CHECKS_ENTRIES: dict[str, type | tuple[type, ...]] = {
+    "config": dict,
+    "checks": list,
+    "model_sha256": str,
+    "data_sha256": dict,
+}
 
 
 def verify_folder(folder: Path | str, *, config_name: str | None = None, needed: tuple[str, ...] = ()) -> list[str]:
@@ -107,21 +113,27 @@ class _Folder:
 
     def part(self, part: str, config: Configuration | None) -> Iterator[str]:
         """Yield the problems of a part's files and of its provenance."""
-        load: Callable[[Path], dict[str, Any]] = (
-            results.load_train if part == "train" else lambda path: results.load_attack(path, part)
+        name = f"{part}.json"
+        kinds: dict[str, tuple[Callable[[Path], dict[str, Any]], Any, Callable[[dict[str, Any]], Iterator[str]]]] = {
+            "train": (results.load_train, _TRAIN_ENTRIES, self.training),
+            "checks": (results.load_checks, _CHECKS_ENTRIES, lambda record: self.attacked(name, record)),
+        }
+        of_attack = (
+            lambda path: results.load_attack(path, part),
+            _ATTACK_ENTRIES,
+            lambda record: self.attack(part, name, record),
         )
-        name = "train.json" if part == "train" else f"{part}.json"
+        load, entries, problems = kinds.get(part, of_attack)
         try:
             record = load(self.path)
         except PlmnistError as error:
             yield self.sentence(error)
         else:
-            entries = _TRAIN_ENTRIES if part == "train" else _ATTACK_ENTRIES
             wrong = list(_wrong_entries(name, record, entries))
             yield from wrong
             if not wrong:
-                yield from self.inputs(name, record, config, is_training=part == "train")
-                yield from self.training(record) if part == "train" else self.attack(part, name, record)
+                yield from self.inputs(name, record, config, is_training=part in kinds)
+                yield from problems(record)
         yield from self.provenance(part, config)
 
     def inputs(
@@ -182,13 +194,7 @@ class _Folder:
     def attack(self, part: str, name: str, record: Mapping[str, Any]) -> Iterator[str]:
         if record["attack"] != part:
             yield f"{name} is the record of another attack, {record['attack']}"
-        try:
-            model = _sha256((self.path / results.MODEL).read_bytes())
-        except OSError:
-            yield f"{name} is of a network that is not there"
-        else:
-            if record["model_sha256"] != model:
-                yield f"{name} is of another network than {results.MODEL}"
+        yield from self.attacked(name, record)
         if "clean_acc" in record:
             yield from _wrong_rate(name, "clean_acc", record["clean_acc"], record["clean_correct"], record["n_test"])
         for where, point in [("", record), *((f" at epsilon {p.get('epsilon')}", p) for p in record["curve"])]:
@@ -203,6 +209,16 @@ class _Folder:
                 yield f"{name} lacks {entry}"
         if part == "fgsm":
             yield from self.examples(record)
+
+    def attacked(self, name: str, record: Mapping[str, Any]) -> Iterator[str]:
+        """Hold the network that a record names against the one that is there."""
+        try:
+            model = _sha256((self.path / results.MODEL).read_bytes())
+        except OSError:
+            yield f"{name} is of a network that is not there"
+        else:
+            if record["model_sha256"] != model:
+                yield f"{name} is of another network than {results.MODEL}"
 
     def examples(self, record: Mapping[str, Any]) -> Iterator[str]:
         """Hold the outcome of each image against the counts."""
@@ -243,7 +259,7 @@ class _Folder:
         for filename, expected in outputs.items():
             yield from self.hashed(filename, expected, name)
         if config is not None:
-            wanted = config.training_mapping() if part == "train" else config.to_mapping()
+            wanted = config.training_mapping() if part in ("train", "checks") else config.to_mapping()
             if inputs.get("config") != wanted:
                 yield f"{name} is of another configuration than {self.config_name}"
         if part != "train":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 
 from plmnist.cli.options import add_common, add_device, add_folders, folders_of, number_or_text
 from plmnist.cli.report import Report
@@ -34,10 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     parser.add_argument(
         "--attack",
-        default="fgsm",
+        nargs="+",
+        default=["fgsm"],
         metavar="NAME",
-        help="fgsm (fast gradient sign), pgd (projected gradient descent) or noise (uniform, the control); the result "
-        "is in NAME.json (default: %(default)s)",
+        help="one or several of fgsm (fast gradient sign), pgd (projected gradient descent) and noise (uniform, the "
+        "control); the result of each is in NAME.json (default: fgsm)",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="N",
+        type=number_or_text,
+        help="attack the first N test images only; the record says so (default: all)",
     )
     parser.add_argument(
         "--epsilon",
@@ -59,39 +67,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Attack."""
-    from plmnist.batch import attack_folders
+    from plmnist.batch import LEGACY, attack_folders
 
     for epsilon in arguments.epsilon:
         if not 0 <= epsilon <= 1:
             raise ConfigurationError(f"epsilon must be between 0 and 1, in pixel units, not {epsilon:g}")
-    if arguments.attack not in ATTACKS:
-        raise ConfigurationError(f"unknown attack {arguments.attack!r}", hint=near_matches(arguments.attack, ATTACKS))
+    attacks = _attacks(arguments)
     if arguments.legacy_clamp:
-        if arguments.attack != "fgsm":
-            raise ConfigurationError(f"--legacy-clamp and --attack {arguments.attack} exclude each other")
-        arguments.attack = "fgsm_legacy"
-    settings = {name: getattr(arguments, name) for name in _PGD_OPTIONS if getattr(arguments, name) is not None}
-    for name, value in settings.items():
-        if arguments.attack != "pgd":
-            raise ConfigurationError(f"--{name.replace('_', '-')} needs --attack pgd")
-        is_usable = isinstance(value, int) and value >= 1
-        if name == "step_size":
-            is_usable = not isinstance(value, str) and 0 < value < math.inf
-        if not is_usable:
-            kind = "a number above 0" if name == "step_size" else "a whole number, at least 1"
-            raise ConfigurationError(f"--{name.replace('_', '-')} must be {kind}, not {value!r}")
-    if "steps" in settings:
-        settings.setdefault("step_size", 2.5 / settings["steps"])
+        if attacks != ["fgsm"] or arguments.images is not None:
+            other = "--images" if arguments.images is not None else f"--attack {' '.join(attacks)}"
+            raise ConfigurationError(f"--legacy-clamp and {other} exclude each other")
+        attacks = [LEGACY]
+    _check_number("images", arguments.images)
+    settings = _pgd_settings(arguments, attacks)
     with Report(arguments, verb="attacked") as report:
         attack_folders(
             folders_of(arguments),
             report,
             config_name=arguments.config_name,
-            attack=arguments.attack,
-            settings=settings,
+            attacks=attacks,
+            settings={"pgd": settings},
             epsilons=arguments.epsilon,
             device=check_device(arguments.device),
+            n_images=arguments.images,
             data_dir=arguments.data_dir,
             force=arguments.force,
         )
     return report.exit_status
+
+
+def _attacks(arguments: argparse.Namespace) -> list[str]:
+    """Return the attacks that are wanted; folders named behind them are moved to the folders."""
+    names: list[str] = []
+    for i, word in enumerate(arguments.attack):
+        if word in ATTACKS:
+            names.append(word)
+        elif names and Path(word).exists():
+            arguments.folders = [*arguments.folders, *arguments.attack[i:]]
+            break
+        else:
+            raise ConfigurationError(f"unknown attack {word!r}", hint=near_matches(word, ATTACKS))
+    return names
+
+
+def _pgd_settings(arguments: argparse.Namespace, attacks: list[str]) -> dict[str, int | float]:
+    settings = {name: getattr(arguments, name) for name in _PGD_OPTIONS if getattr(arguments, name) is not None}
+    for name, value in settings.items():
+        if "pgd" not in attacks:
+            raise ConfigurationError(f"--{name.replace('_', '-')} needs --attack pgd")
+        _check_number(name, value, is_whole=name != "step_size")
+    if "steps" in settings:
+        settings.setdefault("step_size", 2.5 / settings["steps"])
+    return settings
+
+
+def _check_number(name: str, value: int | float | str | None, *, is_whole: bool = True) -> None:
+    if is_whole:
+        is_usable = value is None or (isinstance(value, int) and value >= 1)
+    else:
+        is_usable = value is None or (not isinstance(value, str) and 0 < value < math.inf)
+    if not is_usable:
+        kind = "a whole number, at least 1" if is_whole else "a number above 0"
+        raise ConfigurationError(f"--{name.replace('_', '-')} must be {kind}, not {value!r}")

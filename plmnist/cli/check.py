@@ -4,56 +4,66 @@ from __future__ import annotations
 
 import argparse
 import json
-import traceback
 from typing import Any
 
 from plmnist import results
-from plmnist.cli.options import add_common, add_device, folders_of, print_error
-from plmnist.device import choose_device
-from plmnist.errors import PlmnistError
+from plmnist.cli.options import add_common, add_device, add_folders, folders_of
+from plmnist.cli.report import Report
+from plmnist.device import check_device
 
 SUMMARY = "ask whether an evaluation can be believed"
 DESCRIPTION = (
     "Attack each trained network with FGSM, PGD and noise and say, in a sentence each, what speaks for or against "
-    "believing such an evaluation. Exit status 1 if there is a warning."
+    "believing such an evaluation. The findings are written to checks.json in each folder; a network that has been "
+    "checked is not checked again. Exit status 1 if there is a warning."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_common(parser)
+    add_folders(parser)
     add_device(parser)
-    parser.add_argument("folders", nargs="*", metavar="DIR", help="folder that holds a trained network")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check."""
-    folders = dict.fromkeys(folders_of(arguments))
-    from plmnist.checks import check_evaluation
-    from plmnist.data import load_test
+    from plmnist.batch import check_folders
 
-    device = choose_device(arguments.device)
-    found: dict[str, list[dict[str, Any]]] = {}
-    n_warnings = n_failed = 0
-    for folder in folders:
-        try:
-            dataset = results.load_train(folder)["config"]["dataset"]
-            checks = check_evaluation(results.load_network(folder).to(device), load_test(dataset, arguments.data_dir))
-        except PlmnistError as error:
-            if arguments.debug:
-                traceback.print_exc()
-            n_failed += 1
-            print_error(error)
-            continue
-        n_warnings += sum(not check.passed for check in checks)
-        found[folder] = [{"name": c.name, "passed": c.passed, "sentence": c.sentence} for c in checks]
-        if not arguments.json:
-            for check in checks:
-                print(f"{folder}: {'pass' if check.passed else 'WARNING'}: {check.name}: {check.sentence}", flush=True)
+    with _Findings(arguments, verb="checked") as report:
+        check_folders(
+            folders_of(arguments),
+            report,
+            device=check_device(arguments.device),
+            data_dir=arguments.data_dir,
+            force=arguments.force,
+        )
     if arguments.json:
-        print(json.dumps(found, indent=2))
-    else:
-        line = f"{len(found)} of {len(folders)} folder{'s' if len(folders) != 1 else ''} checked"
-        print(f"{line}, {n_warnings} warning{'s' if n_warnings != 1 else ''}")
-    return 1 if n_warnings or n_failed else 0
+        print(json.dumps(report.found, indent=2))
+    return 1 if report.n_warnings else report.exit_status
+
+
+class _Findings(Report):
+    """Says what each check has found instead of a summary."""
+
+    def __init__(self, arguments: argparse.Namespace, *, verb: str) -> None:
+        super().__init__(arguments, verb=verb)
+        self.is_quiet = arguments.json
+        self.found: dict[str, list[dict[str, Any]]] = {}
+
+    @property
+    def n_warnings(self) -> int:
+        """Number of checks that did not pass, in all folders."""
+        return sum(not check["passed"] for checks in self.found.values() for check in checks)
+
+    @property
+    def last_line(self) -> str:
+        return f"{super().last_line}, {self.n_warnings} warning{'s' if self.n_warnings != 1 else ''}"
+
+    def say(self, folder: str, summary: str) -> None:
+        self.found[folder] = results.load_checks(folder)["checks"]
+        for check in self.found[folder]:
+            if not self.is_quiet:
+                verdict = "pass" if check["passed"] else "WARNING"
+                print(f"{folder}: {verdict}: {check['name']}: {check['sentence']}", flush=True)

@@ -23,7 +23,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
     """Declare what the commands have that work through folders."""
-    parser.add_argument("folders", nargs="*", metavar="DIR", help="folder that holds a configuration")
+    parser.add_argument("folders", nargs="*", metavar="DIR", help="folder that holds a configuration and its results")
     parser.add_argument(
         "--config-name",
         default=DEFAULT_CONFIG_NAME,

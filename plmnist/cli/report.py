@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import traceback
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from plmnist.errors import PlmnistError
 
 
 class Report:
     """Tells the user, and whoever follows the report file, what becomes of each folder."""
+
+    is_quiet = False
+    """Whether standard output is kept for something else; failures then go to standard error."""
 
     def __init__(self, arguments: argparse.Namespace, *, verb: str) -> None:
         self._debug: bool = arguments.debug
@@ -27,19 +31,21 @@ class Report:
             except OSError as error:
                 raise PlmnistError(f"{arguments.report} cannot be written: {error.strerror}") from error
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self._file is not None:
             self._file.close()
-        if kind is not None:
-            return
+        if kind is None and not self.is_quiet:
+            print(self.last_line, flush=True)
+
+    @property
+    def last_line(self) -> str:
+        """How many folders are done, and which failed."""
         total = len(self._done) + len(self._failed)
         line = f"{len(self._done)} of {total} folder{'s' if total != 1 else ''} {self._verb}"
-        if self._failed:
-            line += f"; failed: {', '.join(self._failed)}"
-        print(line, flush=True)
+        return f"{line}; failed: {', '.join(self._failed)}" if self._failed else line
 
     @property
     def exit_status(self) -> int:
@@ -51,6 +57,10 @@ class Report:
     def done(self, folder: str, summary: str) -> None:
         self._done.append(folder)
         self._append({"folder": folder, "event": "end", "error": None})
+        self.say(folder, summary)
+
+    def say(self, folder: str, summary: str) -> None:
+        """Tell the user how it went."""
         print(f"{folder}: {summary}", flush=True)
 
     def failed(self, folder: str, error: Exception) -> None:
@@ -68,7 +78,7 @@ class Report:
         self._append({"folder": folder, "event": "end", "error": text})
         if self._debug:
             traceback.print_exception(error)
-        print(f"{folder}: failed: {text}", flush=True)
+        print(f"{folder}: failed: {text}", file=sys.stderr if self.is_quiet else sys.stdout, flush=True)
 
     def _append(self, event: dict[str, Any]) -> None:
         if self._file is not None:

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from plmnist import results, training
-from plmnist.batch import attack_folders, train_folders
+from plmnist.batch import attack_folders, check_folders, train_folders
 from plmnist.config import CURVE, Configuration
 from plmnist.errors import PlmnistError
 
@@ -271,7 +272,6 @@ def test_further_epsilons_extend_the_curve_only(tmp_path, make_mapping):
 
 
 def test_examples_file_belongs_to_the_configuration_s_epsilon(tmp_path, make_mapping):
-    import numpy as np
 
     folders = [place(tmp_path, f"eps{e}", make_mapping(fgsm_epsilon=e)) for e in (0.0, 0.3)]
     run_train(folders)
@@ -289,7 +289,6 @@ def test_examples_file_belongs_to_the_configuration_s_epsilon(tmp_path, make_map
 
 
 def test_every_image_has_its_smallest_epsilon(tmp_path, make_mapping):
-    import numpy as np
 
     folder = place(tmp_path, "a", make_mapping(fgsm_epsilon=0.07))
     run_train([folder])
@@ -310,12 +309,13 @@ def test_every_image_has_its_smallest_epsilon(tmp_path, make_mapping):
 def test_other_attacks_have_records_of_their_own_that_know_nothing_of_other_folders(tmp_path, make_mapping, attack):
     alone, *others = (place(tmp_path, f"e{e}", make_mapping(fgsm_epsilon=e)) for e in (0.05, 0.03, 0.07))
     settings = {"steps": 4, "step_size": 0.5} if attack == "pgd" else {}
+    wanted = {"attacks": [attack], "settings": {attack: settings}}
     run_train([alone, *others])
-    run_attack([alone], attack=attack, settings=settings)
+    run_attack([alone], **wanted)
     path = Path(alone) / results.ATTACK_RECORDS[attack]
     expected = path.read_bytes()
-    assert run_attack([alone], attack=attack, settings=settings).done_[Path(alone).name].startswith("already attacked")
-    run_attack([alone, *others], attack=attack, settings=settings, force=True)
+    assert run_attack([alone], **wanted).done_[Path(alone).name].startswith("already attacked")
+    run_attack([alone, *others], **wanted, force=True)
     assert path.read_bytes() == expected
     record = results.load_attack(alone, attack)
     assert record["settings"].items() >= settings.items()
@@ -326,7 +326,110 @@ def test_other_attacks_have_records_of_their_own_that_know_nothing_of_other_fold
 def test_new_network_takes_the_records_of_all_attacks_away(tmp_path, make_mapping):
     folder = place(tmp_path, "a", make_mapping())
     run_train([folder])
-    run_attack([folder], attack="noise")
+    run_attack([folder], attacks=["noise"])
     (Path(folder) / NAME).write_text(json.dumps(make_mapping(seed=2)))
     run_train([folder])
     assert not (Path(folder) / results.ATTACK_RECORDS["noise"]).exists()
+
+
+def test_several_attacks_load_the_network_once_and_leave_what_each_would_alone(tmp_path, make_mapping, monkeypatch):
+    mappings = [make_mapping(fgsm_epsilon=0.05), make_mapping(fgsm_epsilon=0.1), make_mapping(seed=2)]
+    one_by_one, together = (
+        [place(tmp_path, f"{way}{i}", mapping) for i, mapping in enumerate(mappings)] for way in ("alone", "all")
+    )
+    run_train([*one_by_one, *together])
+    wanted = {"settings": {"pgd": {"steps": 3, "step_size": 0.5}}, "n_images": 200}
+    for folder in one_by_one:
+        for attack in ("noise", "pgd", "fgsm"):
+            run_attack([folder], attacks=[attack], **wanted)
+    loaded = []
+    load = results.load_network
+    monkeypatch.setattr(results, "load_network", lambda folder: loaded.append(folder) or load(folder))
+    recorder = run_attack(together, attacks=["fgsm", "pgd", "noise"], **wanted)
+    assert not recorder.errors
+    assert len(loaded) == 2
+    assert len(recorder.events) == 6
+    assert [outputs(folder) for folder in together] == [outputs(folder) for folder in one_by_one]
+    for name in ("fgsm: ", "pgd: ", "noise: ", "(the first 200 images)"):
+        assert name in recorder.done_["all0"]
+
+
+def test_only_what_is_missing_of_several_attacks_is_done(tmp_path, make_mapping):
+    folder = place(tmp_path, "a", make_mapping())
+    run_train([folder])
+    run_attack([folder], attacks=["noise"])
+    before = (Path(folder) / "noise.json").stat().st_mtime_ns
+    done = run_attack([folder], attacks=["fgsm", "noise"]).done_["a"]
+    assert done.startswith("attacked, fgsm: ")
+    assert "noise" not in done
+    assert (Path(folder) / "noise.json").stat().st_mtime_ns == before
+    done = run_attack([folder], attacks=["fgsm", "noise"]).done_["a"]
+    assert done.startswith("already attacked, fgsm: ")
+    assert "; noise: " in done
+
+
+def test_part_of_the_images_is_recorded_and_is_no_attack_on_others(tmp_path, make_mapping):
+    folder = place(tmp_path, "a", make_mapping())
+    run_train([folder])
+
+    def is_new(**options) -> bool:
+        return run_attack([folder], attacks=["noise"], **options).done_["a"].startswith("attacked")
+
+    assert is_new(n_images=100)
+    record = results.load_attack(folder, "noise")
+    assert (record["n_test"], record["subset"]) == (100, {"first": 100, "of": 359})
+    assert not is_new(n_images=100)
+    assert is_new(n_images=50)
+    assert is_new()
+    assert "subset" not in results.load_attack(folder, "noise")
+    # As many as there are, or more, are all.
+    assert not is_new(n_images=359)
+    assert not is_new(n_images=1000)
+    assert is_new(n_images=358)
+
+
+def test_part_of_the_images_gives_their_share_of_the_whole(tmp_path, make_mapping):
+    folder = place(tmp_path, "a", make_mapping())
+    run_train([folder])
+    run_attack([folder])
+    with np.load(Path(folder) / results.EXAMPLES) as packed:
+        smallest = packed["smallest_epsilon"]
+    run_attack([folder], n_images=100)
+    with np.load(Path(folder) / results.EXAMPLES) as packed:
+        assert np.array_equal(packed["smallest_epsilon"], smallest[:100])
+
+
+def run_check(folders: list[str], **options) -> Recorder:
+    recorder = Recorder()
+    check_folders(folders, recorder, **options)
+    return recorder
+
+
+def test_findings_are_written_beside_the_network_they_are_about(tmp_path, make_mapping):
+    folder = place(tmp_path, "a", make_mapping(num_epochs=15))
+    missing = str(tmp_path / "none")
+    run_train([folder])
+    recorder = run_check([folder, missing])
+    assert recorder.done_["a"].startswith("checked, ")
+    assert "none is not a folder" in str(recorder.errors["none"])
+    found = results.load_checks(folder)
+    assert found["model_sha256"] == results.load_train(folder)["model_sha256"]
+    assert len(found["checks"]) == 9
+    before = (Path(folder) / results.CHECKS).read_bytes()
+    assert run_check([folder]).done_["a"].startswith("already checked, ")
+    assert run_check([folder], force=True).done_["a"].startswith("checked, ")
+    assert (Path(folder) / results.CHECKS).read_bytes() == before
+
+
+def test_new_network_takes_the_findings_away(tmp_path, make_mapping):
+    folder = place(tmp_path, "a", make_mapping())
+    run_train([folder])
+    run_check([folder])
+    (Path(folder) / NAME).write_text(json.dumps(make_mapping(seed=2)))
+    run_train([folder])
+    assert not (Path(folder) / results.CHECKS).exists()
+    assert run_check([folder]).done_["a"].startswith("checked, ")
+    # Changed behind our back: the findings are not about this network.
+    model = Path(folder) / results.MODEL
+    model.write_bytes(model.read_bytes()[:-1] + b"?")
+    assert "is not the network" in str(run_check([folder]).errors["a"])

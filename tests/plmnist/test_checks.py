@@ -123,4 +123,4 @@ def test_check_command_says_one_sentence_per_check(tmp_path, capsys):
     assert cli.main(["check", good, missing, "--json"]) == 1
     captured = capsys.readouterr()
     assert list(json.loads(captured.out)) == [good]
-    assert "train.json does not exist" in captured.err
+    assert "missing is not a folder" in captured.err

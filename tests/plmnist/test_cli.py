@@ -52,6 +52,15 @@ def test_one_configuration_by_options(tmp_path, capsys):
     assert cli.main([*command[:-1], "8", "--force"]) == 0
 
 
+def test_folders_may_follow_the_names_of_several_attacks(tmp_path, make_mapping, capsys):
+    folders = [place(tmp_path, name, make_mapping()) for name in ("a", "b")]
+    assert cli.main(["train", *folders]) == 0
+    assert cli.main(["attack", "--images", "50", "--steps", "2", "--attack", "fgsm", "pgd", "noise", *folders]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 of 2 folders attacked"
+    for name in ("fgsm", "pgd", "noise"):
+        assert results.load_attack(folders[1], name)["subset"] == {"first": 50, "of": 359}
+
+
 def test_old_number_stands_beside_the_new_one(tmp_path, make_mapping, capsys):
     folder = place(tmp_path, "a", make_mapping())
     assert cli.main(["train", folder]) == 0
@@ -119,6 +128,10 @@ def test_empty_report_is_none_and_unwritable_one_an_error(tmp_path, make_mapping
         (["attack", "x", "--epsilon", "-0.1"], "epsilon must be between 0 and 1"),
         (["attack", "x", "--attack", "pdg"], "Did you mean 'pgd'?"),
         (["attack", "x", "--legacy-clamp", "--attack", "pgd"], "exclude each other"),
+        (["attack", "--attack", "fgsm", "pdg", "x"], "Did you mean 'pgd'?"),
+        (["attack", "x", "--legacy-clamp", "--images", "3"], "exclude each other"),
+        (["attack", "x", "--images", "0"], "--images must be a whole number"),
+        (["attack", "x", "--images", "some"], "--images must be a whole number, at least 1, not 'some'"),
         (["attack", "x", "--steps", "3"], "--steps needs --attack pgd"),
         (["attack", "x", "--attack", "pgd", "--restarts", "0"], "--restarts must be a whole number"),
         (["attack", "x", "--attack", "pgd", "--step-size", "nan"], "--step-size must be a number above 0"),

@@ -81,6 +81,27 @@ def test_each_part_tells_how_its_files_were_made(make_folder):
     assert parts_of(folder) == ["train", "fgsm"]
 
 
+def test_each_of_several_attacks_has_a_record_also_where_a_later_one_fails(make_folder, monkeypatch):
+    from plmnist.perturbations import ATTACKS, Noise
+
+    class Broken(Noise):
+        def fill(self, *arguments: object, **options: object) -> int:
+            raise ZeroDivisionError("planted")
+
+    folder = make_folder()
+    train(folder)
+    monkeypatch.setitem(ATTACKS, "noise", Broken)
+    listener = attack(folder, attacks=["fgsm", "noise", "pgd"], n_images=20)
+    assert "planted" in str(listener.failures[str(folder)])
+    assert load_provenance(folder, "fgsm")["outcome"] == "completed"
+    (failed,) = [name for name in names(folder) if name.startswith("noise")]
+    assert "planted" in json.loads((folder / "provenance" / failed).read_bytes())["note"]
+    assert parts_of(folder) == ["train", "fgsm"]
+    monkeypatch.undo()
+    assert not attack(folder, attacks=["fgsm", "noise", "pgd"], n_images=20).failures
+    assert parts_of(folder) == ["train", "fgsm", "pgd", "noise"]
+
+
 def test_a_finished_folder_gets_no_new_record(make_folder):
     folder = make_folder()
     train(folder)

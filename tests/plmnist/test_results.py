@@ -168,7 +168,13 @@ def test_new_network_takes_the_record_of_an_attack_on_the_old_one_away(folder, t
         result = attack_fgsm(trained.network, digits.test, [0.05])
         sha256 = results.load_train(folder)["model_sha256"]
         record = results.attack_record(
-            trained.config, result, model_sha256=sha256, attack=FastGradientSign(), examples=b"e", figure=b"f"
+            trained.config,
+            result,
+            model_sha256=sha256,
+            attack=FastGradientSign(),
+            n_all=359,
+            examples=b"e",
+            figure=b"f",
         )
         results.save_attack(folder, examples=b"e", figure=b"f", record=record)
 
@@ -185,7 +191,7 @@ def test_attack_record_has_counts_rates_and_curve(folder, trained, digits):
     result = attack_fgsm(trained.network, digits.test, [0.05, 0.0, 0.2])
     record = json.loads(
         results.attack_record(
-            trained.config, result, model_sha256="m", attack=FastGradientSign(), examples=b"e", figure=b"f"
+            trained.config, result, model_sha256="m", attack=FastGradientSign(), n_all=359, examples=b"e", figure=b"f"
         )
     )
     main = result.counts[0]
@@ -260,7 +266,13 @@ def test_killed_between_any_two_writes_no_record_precedes_its_files(tmp_path, tr
     source = tmp_path / "source"
     source.mkdir()
     record = results.attack_record(
-        trained.config, result, model_sha256=sha256, attack=FastGradientSign(), examples=b"new e", figure=b"new f"
+        trained.config,
+        result,
+        model_sha256=sha256,
+        attack=FastGradientSign(),
+        n_all=359,
+        examples=b"new e",
+        figure=b"new f",
     )
     parts = {"model": new.model, "history": new.history, "train": new.record}
     parts |= {"examples": b"new e", "figure": b"new f", "fgsm": record}
@@ -274,7 +286,13 @@ def test_killed_between_any_two_writes_no_record_precedes_its_files(tmp_path, tr
         results.save_training(folder, old if part == "train" else new)
         if part == "attack":
             older = results.attack_record(
-                trained.config, result, model_sha256=sha256, attack=FastGradientSign(), examples=b"e", figure=b"f"
+                trained.config,
+                result,
+                model_sha256=sha256,
+                attack=FastGradientSign(),
+                n_all=359,
+                examples=b"e",
+                figure=b"f",
             )
             results.save_attack(folder, examples=b"e", figure=b"f", record=older)
         command = [sys.executable, "-c", SAVE_AND_DIE, str(folder), str(source)]

@@ -11,7 +11,7 @@ from plmnist import cli, results
 from plmnist.provenance import PARTS
 from plmnist.verification import verify_folder
 
-FILES = [name for part in ("train", "fgsm", "pgd") for name in PARTS[part]]
+FILES = [name for part in ("train", "fgsm", "pgd", "checks") for name in PARTS[part]]
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,7 @@ def made(tmp_path_factory, make_mapping) -> Path:
     assert cli.main(["attack", *folders]) == 0
     assert cli.main(["attack", *folders, "--attack", "pgd", "--steps", "2"]) == 0
     assert cli.main(["attack", *folders, "--legacy-clamp"]) == 0
+    cli.main(["check", *folders])
     return root
 
 
