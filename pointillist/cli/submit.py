@@ -17,7 +17,10 @@ from pointillist.errors import (
     EXIT_SCHEDULER,
 )
 from pointillist.execution.api import chosen_definition
-from pointillist.execution.submission import Outcome, Parts, Prepared, Wishes, hand_over, prepare, submitting
+from pointillist.execution.preparation import Parts, Prepared, prepare
+from pointillist.execution.submission import Outcome, hand_over, submitting
+from pointillist.execution.units import chosen_groups
+from pointillist.execution.wishes import Wishes
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
@@ -120,7 +123,8 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     with submitting(project, wait, pretend=arguments.pretend or arguments.test):
         plan = project.plan(chosen_definition(project, arguments.operation, arguments.ignore_conditions))
         selection = selected_jobs(project, plan, arguments)
-        prepared = prepare(project, plan, selection.wants, wishes)
+        groups = chosen_groups(project.definition, arguments.operation)
+        prepared = prepare(project, plan, selection.wants, wishes, groups)
         _mention(plan, prepared)
         if arguments.pretend or arguments.test:
             print("\n".join(parts.text for parts in prepared.parts), end="")
@@ -162,6 +166,8 @@ def _mention(plan: Plan, prepared: Prepared) -> None:
         print(f"Left out: {error} {error.hint}", file=sys.stderr)
     for message in dict.fromkeys(str(error) for error in plan.errors.values()):
         print(f"Left out: {message}", file=sys.stderr)
+    for words in prepared.warnings:
+        print(f"Warning: {words}", file=sys.stderr)
     if prepared.present:
         unknown = f", {prepared.unknown} of them perhaps" if prepared.unknown else ""
         print(f"{prepared.present} tasks are on the cluster already{unknown}.", file=sys.stderr)
@@ -208,7 +214,7 @@ def _agreed(prepared: Prepared, wishes: Wishes, *, ask: bool) -> bool:
 def _show(parts: Parts, submission: Submission) -> None:
     name = "+".join(parts.parcel.operations)
     span = f"_[0-{parts.cluster_jobs - 1}]" if submission.is_array else ""
-    print(f"{submission.id}{span}  {name}  {_plural(len(parts.parcel.tasks), 'task')}", flush=True)
+    print(f"{submission.id}{span}  {name}  {_plural(parts.tasks, 'task')}", flush=True)
 
 
 def _report(prepared: Prepared, outcome: Outcome) -> int:

@@ -32,6 +32,48 @@ _MEMORY_LINE = re.compile(r"--mem")
 _TASKS_LINE = re.compile(r"--(nodes|ntasks|cpus-per-task|gpus|gres)|(-l (select|nodes)|-n |-R )")
 
 
+_SAID_BY = {
+    "memory": {"memory", "memory_per_core"},
+    "tasks": {"ngpu", "gpus_per_process"},
+    "ngpu_tasks": {"ngpu", "gpus_per_process"},
+    "preamble": {"walltime", "signal_before_s", "requeue"},
+}
+"""Which directives a template has heeded that looks at these lines or numbers."""
+
+_HEEDED_ANYWAY = frozenset(
+    ["executable", "fork", "nranks", "omp_num_threads", "np", "processes", "threads_per_process", "processor_fraction"]
+)
+"""Directives that are heeded when the task runs, or of which a template knows the sum."""
+
+
+class Observed(dict[str, Any]):
+    """A dictionary that notes which of its keys were looked up."""
+
+    def __init__(self, values: Mapping[str, Any], seen: set[str]) -> None:
+        super().__init__(values)
+        self._seen = seen
+
+    def __getitem__(self, key: str) -> Any:
+        self._seen.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._seen.add(key)
+        return super().get(key, default)
+
+    def items(self) -> Any:
+        self._seen.update(self)
+        return super().items()
+
+
+def unheeded(declared: Iterable[str], seen: Iterable[str]) -> list[str]:
+    """Return the directives that a user has given and a template has not looked at, in any way."""
+    heeded = set(_HEEDED_ANYWAY)
+    for key in seen:
+        heeded |= {key} | _SAID_BY.get(key, set())
+    return sorted(set(declared) - heeded)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScriptLine:
     """One line of work in a script; templates know it as an ``operation``.
@@ -94,6 +136,8 @@ class Script:
         File name of the template.
     options
         What else templates may use: the options of the command line.
+    seen
+        Takes what the template has looked at.
     """
 
     project: ScriptProject
@@ -104,6 +148,7 @@ class Script:
     parallel: bool = False
     template: str = "script.sh"
     options: Mapping[str, Any] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
 
 
 def run_command(
@@ -224,17 +269,12 @@ class Renderer:
             "np_global": sum(int(line.directives.get("np") or 1) for line in script.lines)
             if script.parallel
             else max((int(line.directives.get("np") or 1) for line in script.lines), default=1),
-            "resources": {
-                "ncpu_tasks": request.cores,
-                "ngpu_tasks": request.total_gpus,
-                "num_nodes": request.nodes or 1,
-            },
+            "resources": Observed(
+                {"ncpu_tasks": request.cores, "ngpu_tasks": request.total_gpus, "num_nodes": request.nodes or 1},
+                script.seen,
+            ),
             "request": request,
-            "request_lines": {
-                "tasks": [line for line in lines if _is(_TASKS_LINE, line)],
-                "memory": [line for line in lines if _is(_MEMORY_LINE, line)],
-                "preamble": [line for line in lines if not _is(_TASKS_LINE, line) and not _is(_MEMORY_LINE, line)],
-            },
+            "request_lines": Observed(_sorted_lines(lines), script.seen),
             "element_lines": _element_lines(script.elements, scheduler),
             "own_lines": _own_lines(request, scheduler),
             "requeue_command": scheduler.requeue_command if scheduler is not None else "",
@@ -244,9 +284,23 @@ class Renderer:
         }
 
 
+def _sorted_lines(lines: Iterable[str]) -> dict[str, list[str]]:
+    """Return the header lines by the block that shows them."""
+    blocks: dict[str, list[str]] = {"tasks": [], "memory": [], "preamble": []}
+    for line in lines:
+        block = "tasks" if _is(_TASKS_LINE, line) else "memory" if _is(_MEMORY_LINE, line) else "preamble"
+        blocks[block].append(line)
+    return blocks
+
+
 def carries_array(text: str) -> bool:
     """Whether a rendered script knows its elements: a template that replaces the wrong block forgets them."""
     return _ARRAY_MARK in text
+
+
+def passes_signal_on(text: str) -> bool:
+    """Whether a rendered script tells its work that its time is nearly up: a body of another kind does not."""
+    return 'follow "$' in text
 
 
 def _is(pattern: re.Pattern[str], line: str) -> bool:

@@ -37,6 +37,24 @@ def plain_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(folder))
 
 
+GROUPED = """
+both = Project.make_group("both", submit_options="--num-passes 2", run_options="--debug")
+
+@both
+@Project.post.isfile("a")
+@Project.operation(cmd=True, directives={"walltime": 1, "np": 2, "memory": 1})
+def first(job):
+    return f"touch workspace/{job.id}/a"
+
+@both(directives={"walltime": 2, "ngpu": 1, "flavour": "sweet", "memory": 3})
+@Project.pre.after(first)
+@Project.post.isfile("b")
+@Project.operation(cmd=True, directives={"walltime": 30})
+def second(job):
+    return f"touch workspace/{job.id}/b"
+"""
+
+
 @pytest.mark.usefixtures("plain_machine")
 def test_without_a_scheduler_scripts_are_shown_and_nothing_is_submitted(make_study: Any) -> None:
     study = make_study(BODY, *POINTS)
@@ -118,3 +136,47 @@ def test_cancel_wants_a_selection_and_takes_back_what_is_selected(
     assert "2 tasks are on the cluster already" in study.cli("submit", "-o", "first", "--hold").stderr
     study.cli("cancel", "--all")
     assert os.path.isdir(tmp_path / "queue")
+
+
+def test_group_goes_up_as_one_with_its_options_and_the_sum_of_what_it_needs(
+    make_study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")
+    study = make_study(GROUPED, *POINTS)
+    shown = study.cli("submit", "-o", "both", "--pretend")
+    assert shown.stdout.count("#!/bin/bash") == 1
+    for line in ("--array=0-2", "--time=03:00:00", "--mem=3072M", "--gpus=1", "--cpus-per-task=2"):
+        assert f"#SBATCH {line}\n" in shown.stdout
+    assert 'run -o both -j "${ids[@]}" --num-passes 2 ||' in shown.stdout
+    assert "6 tasks in 3 cluster jobs (1 submission); at most 18 core-hours, 9 GPU-hours." in shown.stderr
+    alone = study.cli("submit", "-o", "second", "first", "--pretend").stdout
+    assert "--time=01:00:00" in alone
+    assert "--num-passes" not in alone
+
+
+def test_directive_that_no_template_reads_is_named(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")
+    study = make_study(GROUPED, *POINTS)
+    words = "Warning: The template script.sh does not read the directive 'flavour' of both: slurm is not asked for it."
+    assert words in study.cli("submit", "-o", "both", "--pretend").stderr
+    assert "Warning" not in study.cli("submit", "--pretend").stderr
+    (study.path / "templates").mkdir()
+    template = study.path / "templates" / "script.sh"
+    template.write_text(
+        "{% extends base_script %}{% block memory %}{% endblock %}"
+        "{% block custom_content %}# {{ operations|map(attribute='directives.flavour')|join }}{% endblock %}"
+    )
+    said = study.cli("submit", "-o", "both", "--pretend")
+    assert "# sweet" in said.stdout
+    assert said.stderr.count("Warning") == said.stderr.count("'memory'") == 1
+
+
+def test_template_that_loses_the_signal_is_named(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")
+    study = make_study(BODY.replace('"np": 2', '"signal_before_s": 60'), *POINTS)
+    assert "Warning" not in study.cli("submit", "--pretend", "--all", "--bundle", "2").stderr
+    assert "Warning" not in study.cli("submit", "--pretend", "--bundle", "--parallel").stderr
+    (study.path / "templates").mkdir()
+    own = "{% extends base_script %}{% block body %}{{ operations[0].cmd }}{% endblock %}"
+    (study.path / "templates" / "script.sh").write_text(own)
+    assert "the signal before the time limit does not reach the work" in study.cli("submit", "--pretend").stderr

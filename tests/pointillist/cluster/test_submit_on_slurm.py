@@ -253,3 +253,23 @@ def test_logs_of_the_cluster_are_kept(make_study: Any, real_slurm: SlurmService)
     until(lambda: queue_is_empty(real_slurm))
     (log,) = Path(study.path, ".pointillist", "logs", "cluster").iterdir()
     assert "1 completed" in log.read_text()
+
+
+GROUPED = BODY.replace("\n@Project.post", "\n@both\n@Project.post", 1).replace(
+    "import os", 'both = Project.make_group("both", submit_options="--num-passes 2")'
+)
+
+
+def test_group_is_one_cluster_job_for_each_aggregate(make_study: Any, real_slurm: SlurmService) -> None:
+    body = GROUPED.replace(
+        "@Project.pre.after(first)", "@both(directives={'walltime': 0.1})\n@Project.pre.after(first)"
+    )
+    study = make_study(body, *POINTS)
+    answer = study.cli("submit", "-o", "both", "--hold")
+    assert "_[0-3]  both  8 tasks" in answer.stdout
+    assert states(study) == {"first": {"queued"}, "second": {"queued"}, "third": {"waiting"}}
+    told = real_slurm.run("scontrol", "--oneliner", "show", "job", answer.stdout.split("_")[0])
+    assert "TimeLimit=00:08:00" in told
+    real_slurm.run("scontrol", "release", answer.stdout.split("_")[0])
+    until(lambda: queue_is_empty(real_slurm))
+    assert states(study) == {"first": {"completed"}, "second": {"completed"}, "third": {"eligible"}}

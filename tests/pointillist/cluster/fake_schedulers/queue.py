@@ -316,7 +316,7 @@ class FakeScheduler:
             code = 0
             with contextlib.ExitStack() as stack:
                 if job.get("output"):
-                    output = stack.enter_context(open(job["output"], "wb"))
+                    output = stack.enter_context(open(os.path.join(job["cwd"], job["output"]), "wb"))
                 path = os.path.join(self.folder, f"script-{one}")
                 with open(path, "w", encoding="utf-8") as file:
                     file.write(job["script"])
