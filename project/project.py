@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The study: five parts from the job document to the mean and standard deviation over seeds.
+"""The study: six parts from the job document to a report.
 
     python project.py status
     python project.py run --parallel
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import hpc_setup  # noqa: F401 - a cluster is known by being defined
-from src.seed_analysis import is_up_to_date, write_analysis
+from src import report, seed_analysis
 
 from plmnist.config import OPTIONAL, REQUIRED
 from plmnist.data import is_available
@@ -109,7 +109,7 @@ def part_4_fgsm_attack_command(*jobs):
 
 def part_5_seed_analysis_completed(*jobs):
     """Say whether the table has the row of these jobs, made from the results they have now."""
-    return is_up_to_date(HERE / "analysis", jobs)
+    return seed_analysis.is_up_to_date(HERE / "analysis", jobs)
 
 
 @Project.pre(part_4_fgsm_attack_completed)
@@ -117,7 +117,24 @@ def part_5_seed_analysis_completed(*jobs):
 @Project.operation(aggregator=aggregator.groupby(ALL_BUT_SEED, DEFAULTS, sort_by="seed"), batch=True)
 def part_5_seed_analysis_command(*jobs):
     """Write the table and the figures, from all jobs that are finished."""
-    write_analysis(HERE / "workspace", HERE / "analysis")
+    seed_analysis.write_analysis(HERE / "workspace", HERE / "analysis")
+
+
+# --- Part 6: the report ----------------------------------------------------------------------------------------------
+
+
+def part_6_report_completed(*jobs):
+    """Say whether there is a report, made from the results that the jobs have now."""
+    return report.is_up_to_date(HERE / "analysis", jobs)
+
+
+@Project.pre(part_4_fgsm_attack_completed)
+@Project.pre(part_5_seed_analysis_completed)
+@Project.post(part_6_report_completed)
+@Project.operation(aggregator=aggregator())
+def part_6_report_command(*jobs):
+    """Write the report. Of a study that is not finished: ``python project.py exec part_6_report_command``."""
+    report.write_report(HERE / "workspace", HERE / "analysis")
 
 
 if __name__ == "__main__":

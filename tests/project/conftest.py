@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "project"))
 
 PARTS = ("init.py", "project.py", "hpc_setup.py", "src", "templates", "analysis", "README.md")
-MADE_BY_A_RUN = shutil.ignore_patterns("output*", "figures", ".lock", "__pycache__")
+# The block of the report that tells of the run, and the size of the report in the list of its files.
+ORIGIN = re.compile(rb"<!-- About the run.*?<!-- End of what is about the run|\"report.html\": \d+", re.DOTALL)
+MADE_BY_A_RUN = shutil.ignore_patterns(
+    "output*", "report.html", "measurements.*", "differences.*", "figures", ".lock", "__pycache__"
+)
 
 
 @dataclass
@@ -54,7 +59,7 @@ class StudyCopy:
     def results(self) -> dict[str, bytes]:
         """Return the bytes of every file a run has made, by path; left out is what tells of times and places."""
         return {
-            str(path.relative_to(self.path)): path.read_bytes()
+            str(path.relative_to(self.path)): ORIGIN.sub(b"", path.read_bytes())
             for folder in ("workspace", "analysis")
             for path in sorted((self.path / folder).rglob("*"))
             if path.is_file() and path.name != ".lock" and path.parent.name != "provenance"

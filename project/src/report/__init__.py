@@ -1,0 +1,60 @@
+"""The report of the study: one page that answers its question, made from the job folders alone.
+
+``facts`` reads the folders, ``effects`` compares, ``answer`` says it in a sentence, ``figures`` draws, ``page`` puts
+everything on one page by the template ``page.html``.
+"""
+
+import fcntl
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from src.seed_analysis import read_index, write_index
+
+REPORT = "report.html"
+INDEX = "output_report.json"
+# What a report is made from, besides the state point; the provenance is told as well but makes no report outdated.
+RECORDS = ("train.json", "fgsm.json", "pgd.json", "noise.json", "checks.json")
+
+
+def write_report(workspace: Path, analysis: Path) -> None:
+    """Write the report, its figures and the table of all measurements, from what there is in a workspace."""
+    from src.report.facts import read_study
+    from src.report.page import render
+
+    from plmnist.results import write_atomically
+
+    (analysis / "figures").mkdir(parents=True, exist_ok=True)
+    with open(analysis / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folders = sorted(path for path in workspace.iterdir() if re.fullmatch("[0-9a-f]{32}", path.name))
+        digests = {folder.name: digest_of(folder) for folder in folders}
+        files = render(read_study(folders))
+        for name, content in files.items():
+            write_atomically(analysis / name, content)
+        write_index(analysis, INDEX, digests, [analysis / name for name in files])
+
+
+def is_up_to_date(analysis: Path, jobs: Iterable[Any]) -> bool:
+    """Say whether the report is there, made from the present results of these signac jobs and of none that has gone."""
+    index = read_index(analysis, INDEX)
+    if index is None:
+        return False
+    told = dict(index["jobs"])
+    folders = [Path(job.path) for job in jobs]
+    if any(told.pop(folder.name, None) != digest_of(folder) for folder in folders):
+        return False
+    # What remains are folders that signac can't read; the report names them.
+    return not told or all((folders[0].parent / name).is_dir() for name in told)
+
+
+def digest_of(folder: Path) -> str:
+    """Return a hash of a job's records, of those that are there."""
+    digest = hashlib.sha256()
+    for name in RECORDS:
+        path = folder / name
+        if path.exists():
+            digest.update(f"{name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,200 @@
+"""What the job folders say: which networks there are, how they fared, and what is missing.
+
+Jobs that differ in the epsilon of the attack only have the same network, and are one network here.
+"""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from src.parameters import with_training_in_words
+
+from plmnist.config import Configuration
+from plmnist.errors import PlmnistError
+from plmnist.measurements import Measurement, measurements, rows_of
+
+PARTS = {
+    "part 3, training": ("train.json",),
+    "part 4, FGSM": ("fgsm.json",),
+    "part 4, control attacks and checks": ("pgd.json", "noise.json", "checks.json"),
+}
+"""A part of the study -> the files it leaves in a job folder."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job folder."""
+
+    folder: Path
+    parameters: dict[str, Any]
+
+    @property
+    def missing(self) -> list[str]:
+        """The parts of which a file is not there."""
+        return [part for part, files in PARTS.items() if not all((self.folder / name).exists() for name in files)]
+
+    def record(self, name: str) -> Any:
+        """Return the content of a JSON file of the job; None if it is not there or not whole."""
+        try:
+            return json.loads((self.folder / name).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+
+@dataclass
+class Network:
+    """A trained network and all that was measured of it.
+
+    Attributes
+    ----------
+    parameters
+        What it was trained with, without seed and epsilon of the attack; the training is one value, in words.
+    clean
+        Accuracy on the test images, without attack.
+    curves
+        Attack -> epsilon -> accuracy on the test images attacked.
+    success
+        Attack -> epsilon -> share of the images classified correctly before that are not after.
+    """
+
+    parameters: dict[str, Any]
+    seed: int
+    jobs: list[Job]
+    clean: Measurement
+    curves: dict[str, dict[float, Measurement]] = field(default_factory=dict)
+    given_clean: dict[str, dict[float, Measurement]] = field(default_factory=dict)
+
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """Everything but the seed."""
+        return tuple(self.parameters.values())
+
+    def accuracy(self, attack: str, epsilon: float) -> float | None:
+        """Return the share of test images classified correctly; None if that was not measured."""
+        found = self.clean if attack == "none" else self.curves.get(attack, {}).get(epsilon)
+        return None if found is None else found.value
+
+    def history(self) -> list[dict[str, float]]:
+        """Return the course of the training, a row for each epoch."""
+        try:
+            with open(self.jobs[0].folder / "history.csv") as file:
+                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        except (OSError, ValueError):
+            return []
+
+
+@dataclass
+class DataSetResults:
+    """The networks of one data set.
+
+    Attributes
+    ----------
+    epsilon
+        The budget at which networks are compared: that of most jobs; the larger of two as frequent ones.
+    strongest
+        The strongest attack that all attacked networks have met: ``pgd``, or else ``fgsm``.
+    """
+
+    name: str
+    jobs: list[Job]
+    networks: list[Network]
+    epsilon: float
+    strongest: str
+
+    def settings(self) -> dict[tuple[Any, ...], list[Network]]:
+        """Return the attacked networks by setting, in the order of the settings."""
+        groups: dict[tuple[Any, ...], list[Network]] = {}
+        for network in self.attacked:
+            groups.setdefault(network.setting, []).append(network)
+        return groups
+
+    @property
+    def attacked(self) -> list[Network]:
+        """The networks of which the accuracy under FGSM at the common epsilon is known."""
+        return [network for network in self.networks if network.accuracy("fgsm", self.epsilon) is not None]
+
+    def of_strongest(self) -> Sequence[Measurement]:
+        """Return what the strongest attack at the common epsilon left of each network."""
+        return [network.curves[self.strongest][self.epsilon] for network in self.attacked]
+
+
+@dataclass
+class Study:
+    """All that a report tells of."""
+
+    datasets: list[DataSetResults]
+    jobs: list[Job]
+    broken: dict[str, str]
+    rows: list[dict[str, Any]]
+
+    def missing(self) -> dict[str, list[Job]]:
+        """Return, of each part, the jobs that lack it; parts that are complete are left out."""
+        found = {part: [job for job in self.jobs if part in job.missing] for part in PARTS}
+        return {part: jobs for part, jobs in found.items() if jobs}
+
+
+def read_study(folders: Iterable[Path]) -> Study:
+    """Read all job folders; what can't be read is named in ``broken`` and left out."""
+    jobs: list[Job] = []
+    broken: dict[str, str] = {}
+    rows: list[dict[str, Any]] = []
+    networks: dict[tuple[Any, ...], Network] = {}
+    for folder in folders:
+        try:
+            statepoint = json.loads((folder / "signac_statepoint.json").read_bytes())
+            job = Job(folder, asdict(Configuration.from_mapping(statepoint)))
+            found = measurements(folder)
+            rows += rows_of(folder)
+        except (OSError, ValueError, KeyError, TypeError, PlmnistError) as error:
+            broken[folder.name] = getattr(error, "one_line", None) or f"{type(error).__name__}: {error}"
+            continue
+        jobs.append(job)
+        if found:
+            _add(networks, job, found)
+    jobs.sort(key=_order)
+    return Study(_datasets(jobs, list(networks.values())), jobs, broken, rows)
+
+
+def _order(job: Job) -> list[Any]:
+    # Standard training first.
+    parameters = job.parameters
+    return [parameters["dataset"], parameters["training"] != "standard", *map(str, _padded(parameters))]
+
+
+def _padded(parameters: Mapping[str, Any]) -> list[str]:
+    return [f"{value:030.12f}" if isinstance(value, int | float) else str(value) for value in parameters.values()]
+
+
+def _add(networks: dict[tuple[Any, ...], Network], job: Job, found: Sequence[Measurement]) -> None:
+    """Add a job to the network it shares with others, or begin one."""
+    parameters = with_training_in_words(job.parameters)
+    seed = parameters.pop("seed")
+    del parameters["fgsm_epsilon"]
+    clean = next(m for m in found if (m.attack, m.metric) == ("none", "test_acc"))
+    network = networks.setdefault((*parameters.values(), seed), Network(parameters, seed, jobs=[], clean=clean))
+    network.jobs.append(job)
+    for m in found:
+        if m.attack != "none":
+            curves = network.curves if m.metric == "test_acc" else network.given_clean
+            curves.setdefault(m.attack, {})[m.epsilon] = m
+
+
+def _datasets(jobs: Sequence[Job], networks: Sequence[Network]) -> list[DataSetResults]:
+    order = {id(job): place for place, job in enumerate(jobs)}
+    datasets = []
+    for name in sorted({job.parameters["dataset"] for job in jobs}):
+        members = [job for job in jobs if job.parameters["dataset"] == name]
+        of_set = [network for network in networks if network.parameters["dataset"] == name]
+        of_set.sort(key=lambda network: min(order[id(job)] for job in network.jobs))
+        budgets = Counter(job.parameters["fgsm_epsilon"] for job in members)
+        epsilon = max(budgets, key=lambda value: (budgets[value], value))
+        results = DataSetResults(name, members, of_set, epsilon, "fgsm")
+        attacked = results.attacked
+        if attacked and all(network.accuracy("pgd", epsilon) is not None for network in attacked):
+            results.strongest = "pgd"
+        datasets.append(results)
+    return datasets

@@ -1,0 +1,261 @@
+"""The figures of the report, each small enough to be read on a phone.
+
+Bands and bars are 95 % t intervals over seeds; without a second seed there is none.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from src.drawing import COLOURS, INK, MARKERS, QUIET, new_figure, style
+from src.figures import draw_panel, lines_along
+from src.parameters import ATTACKS, LABELS, in_words
+from src.report.answer import describe_effect
+from src.report.effects import Effect, values_of, varying, with_value
+from src.report.facts import DataSetResults, Network
+
+from plmnist.statistics import OverSeeds, over_seeds
+
+PANEL = (4.4, 3.2)
+EPSILON = "epsilon (pixel units, black 0 to white 1)"
+CHANCE = 0.1
+
+_DASHES = {"fgsm": "--", "pgd": "-", "noise": ":"}
+_ATTACK_COLOURS = {"fgsm": COLOURS[0], "pgd": COLOURS[1], "noise": QUIET}
+
+
+def main_figure(results: DataSetResults, effect: Effect | None) -> Figure:
+    """Accuracy under the strongest attack against epsilon, a line for each value of the parameter that matters."""
+    figure = new_figure(5.6, 4.0)
+    axis = figure.subplots()
+    attack = results.strongest
+    if effect is None:
+        networks = next(iter(results.settings().values()))
+        lines = {ATTACKS[attack]: networks}
+        first = networks
+    else:
+        lines = {
+            in_words(effect.parameter, value): with_value(results, effect, value)
+            for value in _shown_values(results, effect)
+        }
+        first = next(iter(lines.values()))
+    for number, (label, networks) in enumerate(lines.items()):
+        _curve(axis, networks, attack, results.epsilon, COLOURS[number % len(COLOURS)], label, marker=MARKERS[number])
+    _curve(axis, first, "noise", results.epsilon, QUIET, f"control: {ATTACKS['noise']}", dashes=":")
+    _frame(axis, results)
+    axis.legend(loc="upper right", fontsize=8.5, frameon=False, labelcolor=INK)
+    style(axis, EPSILON, f"accuracy under {ATTACKS[attack]}")
+    return figure
+
+
+def curve_panels(results: DataSetResults, most: int) -> list[tuple[str, Figure]]:
+    """Return, for the first settings, accuracy against epsilon under every attack there is."""
+    names = varying(results.attacked)
+    panels = []
+    for networks in list(results.settings().values())[:most]:
+        figure = new_figure(*PANEL)
+        axis = figure.subplots()
+        for attack in ("noise", "fgsm", "pgd"):
+            colour = _ATTACK_COLOURS[attack]
+            _curve(axis, networks, attack, results.epsilon, colour, ATTACKS[attack], dashes=_DASHES[attack])
+        _frame(axis, results)
+        axis.legend(loc="upper right", fontsize=8.5, frameon=False, labelcolor=INK)
+        style(axis, EPSILON, "accuracy")
+        panels.append((_phrase(networks[0], names), figure))
+    return panels
+
+
+def trade_off(results: DataSetResults) -> Figure:
+    """Accuracy under the strongest attack against accuracy without attack; small dots are single networks."""
+    figure = new_figure(5.6, 4.2)
+    axis = figure.subplots()
+    attack = results.strongest
+    trainings = values_of("training", results.attacked)
+    for number, training in enumerate(trainings):
+        groups = [g for g in results.settings().values() if g[0].parameters["training"] == training]
+        means = [[_mean(g, "none", 0.0), _mean(g, attack, results.epsilon)] for g in groups]
+        singles = [[n.accuracy("none", 0.0), n.accuracy(attack, results.epsilon)] for g in groups for n in g]
+        style_of = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+        axis.scatter(*zip(*singles, strict=True), s=12, alpha=0.45, linewidths=0, **style_of)
+        label = in_words("training", training)
+        axis.scatter(*zip(*means, strict=True), s=52, edgecolors="white", linewidths=0.8, label=label, **style_of)
+    axis.autoscale(False)
+    axis.axline((0.5, 0.5), slope=1, color=QUIET, linewidth=0.9, linestyle=":")
+    axis.legend(loc="best", fontsize=8.5, frameon=False, labelcolor=INK)
+    style(axis, "accuracy without attack", f"accuracy under {ATTACKS[attack]} at epsilon {results.epsilon:g}")
+    return figure
+
+
+def effect_figure(results: DataSetResults, found: Sequence[Effect]) -> Figure:
+    """The effects of all parameters, with their intervals, in percentage points."""
+    figure = new_figure(5.6, 1.3 + 0.52 * len(found))
+    axis = figure.subplots()
+    under = f"under {ATTACKS[results.strongest]} at epsilon {results.epsilon:g}"
+    for number, (label, of) in enumerate((("without attack", lambda e: e.clean), (under, lambda e: e.robust))):
+        for row, effect in enumerate(found):
+            difference: OverSeeds = of(effect)
+            half = difference.interval.half_width if difference.interval else 0.0
+            axis.errorbar(
+                100 * difference.mean,
+                row + (0.15 if number else -0.15),
+                xerr=100 * half,
+                fmt=MARKERS[number],
+                color=COLOURS[number],
+                capsize=3,
+                markersize=6,
+                linewidth=1.6,
+                label=label if row == 0 else None,
+            )
+    axis.axvline(0, color=INK, linewidth=0.9)
+    axis.set_yticks(range(len(found)), [describe_effect(effect).replace(" to ", "\nto ", 1) for effect in found])
+    axis.set_ylim(len(found) - 0.5, -0.5)
+    style(axis, "difference of the accuracy (percentage points)", "")
+    axis.grid(False, axis="y")
+    axis.tick_params(axis="y", labelcolor=INK, labelsize=8.5)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8.5, frameon=False, labelcolor=INK)
+    return figure
+
+
+def parameter_panels(results: DataSetResults) -> list[tuple[str, str, Figure]]:
+    """Return panels of the accuracy without and with attack against each parameter that varies."""
+    rows = []
+    for networks in results.settings().values():
+        rows.append(
+            {**networks[0].parameters, "fgsm_epsilon": results.epsilon}
+            | {
+                a: over_seeds({n.seed: _accuracy(n, a, results.epsilon) for n in networks})
+                for a in ("none", results.strongest)
+            }
+        )
+    panels = []
+    for parameter in varying(results.attacked):
+        if not lines_along(parameter, rows):
+            continue
+        for attack in ("none", results.strongest):
+            figure = new_figure(*PANEL)
+            axis = figure.subplots()
+            draw_panel(axis, parameter, rows, attack)
+            title = ATTACKS[attack] if attack == "none" else f"{ATTACKS[attack]} at epsilon {results.epsilon:g}"
+            style(axis, LABELS[parameter], "accuracy", title=title)
+            if any(label for label in axis.get_legend_handles_labels()[1]):
+                axis.legend(loc="best", fontsize=8, frameon=False, labelcolor=INK)
+            panels.append((parameter, attack, figure))
+    return panels
+
+
+def learning_panels(results: DataSetResults, most: int) -> list[tuple[str, Figure]]:
+    """Return the course of the longest training of the first settings: accuracy and loss in each epoch."""
+    names = [name for name in varying(results.networks) if name != "num_epochs"]
+    groups: dict[tuple[Any, ...], list[Network]] = {}
+    for network in results.networks:
+        key = tuple(value for name, value in network.parameters.items() if name != "num_epochs")
+        groups.setdefault(key, []).append(network)
+    panels = []
+    for members in list(groups.values())[:most]:
+        longest = max(network.parameters["num_epochs"] for network in members)
+        histories = {n.seed: n.history() for n in members if n.parameters["num_epochs"] == longest}
+        histories = {seed: rows for seed, rows in histories.items() if rows}
+        if not histories:
+            continue
+        figure = new_figure(PANEL[0], 4.2)
+        top, bottom = figure.subplots(2, 1, sharex=True)
+        for axis, quantity, label in ((top, "acc", "accuracy"), (bottom, "loss", "loss (nats)")):
+            for number, (part, name) in enumerate((("val", "validation"), ("train", "training"))):
+                epochs = [int(row["epoch"]) for row in next(iter(histories.values()))]
+                points = [
+                    over_seeds({seed: rows[i][f"{part}_{quantity}"] for seed, rows in histories.items()})
+                    for i in range(len(epochs))
+                ]
+                _band(axis, epochs, points, COLOURS[number], name, dashes="-" if part == "val" else "--")
+            style(axis, "epoch" if axis is bottom else "", label)
+        top.legend(loc="lower right", fontsize=8.5, frameon=False, labelcolor=INK)
+        top.set_ylim(top=min(1.02, top.get_ylim()[1]))
+        bottom.set_ylim(bottom=0)
+        bottom.xaxis.get_major_locator().set_params(integer=True)
+        panels.append((_phrase(members[0], names), figure))
+    return panels
+
+
+def _shown_values(results: DataSetResults, effect: Effect) -> list[Any]:
+    """Return the value an effect starts from, the one it ends at, and two others at most."""
+    all_values = [
+        value for value in values_of(effect.parameter, results.attacked) if with_value(results, effect, value)
+    ]
+    kept = {effect.before, effect.after, *all_values[:4]}
+    return [value for value in all_values if value in kept][:5]
+
+
+def _curve(
+    axis: Axes,
+    networks: Sequence[Network],
+    attack: str,
+    epsilon: float,
+    colour: str,
+    label: str,
+    *,
+    dashes: str = "-",
+    marker: str = "",
+) -> None:
+    """Draw accuracy against epsilon, at those epsilons that all the networks have met."""
+    budgets = sorted(set.intersection(*(set(network.curves.get(attack, {})) for network in networks)))
+    if not budgets:
+        return
+    points = [_summary(networks, lambda n, e=budget: n.accuracy(attack, e)) for budget in budgets]
+    if attack != "noise" and any(summary.n > 1 for summary in points):
+        for seed in points[0].values:
+            single = [summary.values[seed] for summary in points]
+            axis.plot(budgets, single, color=colour, linewidth=0.6, alpha=0.35, linestyle=dashes)
+    _band(axis, budgets, points, colour, label, dashes=dashes, marker=marker)
+
+
+def _band(
+    axis: Axes,
+    x: Sequence[float],
+    points: Sequence[OverSeeds],
+    colour: str,
+    label: str,
+    *,
+    dashes: str = "-",
+    marker: str = "",
+) -> None:
+    means = [summary.mean for summary in points]
+    axis.plot(
+        x, means, color=colour, linestyle=dashes, marker=marker or None, markersize=4.5, linewidth=1.8, label=label
+    )
+    intervals = [summary.interval for summary in points]
+    if all(interval is not None for interval in intervals):
+        low, high = [i.low for i in intervals if i], [i.high for i in intervals if i]
+        axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _frame(axis: Axes, results: DataSetResults) -> None:
+    """Mark the epsilon of the study and what guessing gives; accuracies lie between 0 and 1."""
+    axis.axvline(results.epsilon, color=QUIET, linewidth=0.9)
+    axis.axhline(CHANCE, color=QUIET, linewidth=0.9, linestyle=(0, (1, 2)))
+    axis.set_ylim(-0.02, 1.02)
+    axis.set_xlim(left=0)
+    right = axis.get_xlim()[1]
+    axis.text(right, CHANCE + 0.012, "chance", fontsize=8, color=QUIET, ha="right", va="bottom")
+    axis.text(results.epsilon + right * 0.012, 1.005, "the study's epsilon", fontsize=8, color=QUIET, va="top")
+
+
+def _summary(networks: Iterable[Network], value_of: Callable[[Network], float | None]) -> OverSeeds:
+    """Average over the settings of each seed, then over seeds."""
+    by_seed: dict[int, list[float]] = {}
+    for network in networks:
+        by_seed.setdefault(network.seed, []).append(value_of(network) or 0.0)
+    return over_seeds({seed: sum(values) / len(values) for seed, values in by_seed.items()})
+
+
+def _mean(networks: Iterable[Network], attack: str, epsilon: float) -> float:
+    return _summary(networks, lambda network: network.accuracy(attack, epsilon)).mean
+
+
+def _accuracy(network: Network, attack: str, epsilon: float) -> float:
+    return network.accuracy(attack, epsilon) or 0.0
+
+
+def _phrase(network: Network, names: Sequence[str]) -> str:
+    phrase = ", ".join(in_words(name, network.parameters[name]) for name in names)
+    return phrase[:1].upper() + phrase[1:] or "The only setting"

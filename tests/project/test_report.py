@@ -1,0 +1,193 @@
+"""The report: what it compares, what it says, and what it admits not to know."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from src.report.answer import answer, is_decided
+from src.report.effects import balanced, effect_of, effects
+from src.report.facts import DataSetResults, Job, Network
+
+from plmnist.measurements import Measurement
+from plmnist.statistics import over_seeds
+
+N = 1000
+PARAMETERS = {
+    "dataset": "digits",
+    "num_epochs": 5,
+    "batch_size": 32,
+    "hidden_size": 64,
+    "learning_rate": 1e-3,
+    "dropout_prob": 0.0,
+    "network": "mlp",
+    "training": "standard",
+}
+
+
+def counted(attack: str, correct: int, epsilon: float = 0.1) -> Measurement:
+    return Measurement(attack, epsilon, "test_acc", correct, N, "test images", correct / N)
+
+
+def network(seed: int, *, clean: int = 900, fgsm: int = 500, pgd: int | None = None, **changes: Any) -> Network:
+    """Make a network of which so many of a thousand images are classified correctly."""
+    parameters = PARAMETERS | changes
+    curves = {"fgsm": {0.1: counted("fgsm", fgsm)}}
+    if pgd is not None:
+        curves["pgd"] = {0.1: counted("pgd", pgd)}
+    job = Job(Path("nowhere"), parameters | {"seed": seed, "fgsm_epsilon": 0.1})
+    return Network(parameters, seed, [job], counted("none", clean, 0.0), curves)
+
+
+def results(*networks: Network) -> DataSetResults:
+    strongest = "pgd" if networks and all("pgd" in n.curves for n in networks) else "fgsm"
+    return DataSetResults("digits", [job for n in networks for job in n.jobs], list(networks), 0.1, strongest)
+
+
+def test_an_effect_is_the_difference_within_seeds_averaged_over_the_other_parameters():
+    found = effect_of(
+        results(
+            # seed 1: (600 - 500 + 640 - 500) / 2 = 120; seed 2: (560 - 500 + 620 - 500) / 2 = 90
+            *(network(s, fgsm=500, num_epochs=e) for s in (1, 2) for e in (5, 20)),
+            network(1, fgsm=600, num_epochs=5, dropout_prob=0.5),
+            network(1, fgsm=640, num_epochs=20, dropout_prob=0.5),
+            network(2, fgsm=560, num_epochs=5, dropout_prob=0.5),
+            network(2, fgsm=620, num_epochs=20, dropout_prob=0.5),
+        ),
+        "dropout_prob",
+        0.0,
+        0.5,
+    )
+    assert found.robust.values == {1: pytest.approx(0.12), 2: pytest.approx(0.09)}
+    assert (found.n, found.n_others) == (2, 2)
+    assert found.robust.interval.half_width == pytest.approx(math.tan(0.475 * math.pi) * 0.015)
+    assert found.robust_after.mean - found.robust_before.mean == pytest.approx(found.robust.mean)
+    assert found.clean.mean == pytest.approx(0)
+
+
+def test_seeds_that_differ_a_lot_do_not_hide_a_difference_within_each():
+    of_set = results(
+        *(network(s, fgsm=300 * s) for s in (1, 2, 3)),
+        *(network(s, fgsm=300 * s + 20 + s, dropout_prob=0.5) for s in (1, 2, 3)),
+    )
+    (found,) = effects(of_set)
+    assert is_decided(found.robust)
+    assert found.robust.mean == pytest.approx(0.022)
+
+
+def test_networks_without_a_counterpart_do_not_count():
+    of_set = results(
+        *(network(s, fgsm=500) for s in (1, 2)),
+        *(network(s, fgsm=520, dropout_prob=0.5) for s in (1, 2)),
+        network(7, fgsm=999, dropout_prob=0.5),  # a seed with one value only
+        network(1, fgsm=1, dropout_prob=0.5, num_epochs=20),  # a setting with one value only
+    )
+    found = effect_of(of_set, "dropout_prob", 0.0, 0.5)
+    assert found.robust.values == {1: pytest.approx(0.02), 2: pytest.approx(0.02)}
+    assert found.n_others == 1
+
+
+@pytest.mark.parametrize(
+    ("pairs", "seeds", "settings"),
+    [
+        ([("a", 1), ("b", 1), ("a", 2), ("b", 2)], [1, 2], ["a", "b"]),
+        ([("a", 1), ("b", 1), ("b", 2)], [1], ["a", "b"]),  # only one seed has all settings
+        ([("a", 1), ("b", 1), ("b", 2), ("c", 2)], [1, 2], ["b"]),  # no seed has all: the settings all seeds have
+        ([("a", 1), ("b", 2)], [], []),
+        ([], [], []),
+    ],
+)
+def test_seeds_and_settings_are_chosen_so_that_all_combinations_exist(pairs, seeds, settings):
+    assert balanced(pairs) == (seeds, settings)
+
+
+def test_adversarial_training_is_the_question_where_there_is_some():
+    standard = [network(s, clean=950, fgsm=500, pgd=400) for s in (1, 2, 3)]
+    robust = [network(s, clean=940 + s, fgsm=850, pgd=800 + s, training="PGD, epsilon 0.1") for s in (1, 2, 3)]
+    weaker = [network(s, clean=950, fgsm=900, pgd=600 + s, training="FGSM, epsilon 0.1") for s in (1, 2, 3)]
+    found = answer(results(*standard, *robust, *weaker))
+    assert found.question == "Does adversarial training make a small network robust, and what does it cost?"
+    assert found.sentence == (
+        "Yes: adversarial training (PGD, epsilon 0.1) raises the accuracy under PGD at epsilon 0.1 from 40.0 % to "
+        "80.2 %, a difference of +40.2 points (95 % interval over 3 seeds: +40.0 to +40.4), and the accuracy without "
+        "attack changes by \N{MINUS SIGN}0.8 points (\N{MINUS SIGN}1.0 to \N{MINUS SIGN}0.6)."
+    )
+    assert "It is the best of 2 adversarial trainings." in found.remarks
+    assert not any("FGSM" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(
+    ("after", "start"),
+    [
+        ((600, 601, 602), "Yes: adversarial training (PGD, epsilon 0.1) raises"),
+        ((300, 301, 302), "No: adversarial training (PGD, epsilon 0.1) lowers"),
+        ((300, 500, 700), "These seeds can't tell: adversarial training (PGD, epsilon 0.1) moves"),
+        ((600,), "In the one seed there is, adversarial training (PGD, epsilon 0.1) moves"),
+    ],
+)
+def test_the_verdict_is_what_the_interval_allows(after, start):
+    seeds = range(len(after))
+    standard = [network(s, fgsm=500) for s in seeds]
+    robust = [network(s, fgsm=after[s], training="PGD, epsilon 0.1") for s in seeds]
+    found = answer(results(*standard, *robust))
+    assert found.sentence.startswith(start)
+    assert ("one seed gives no interval" in found.sentence) == (len(after) == 1)
+    assert ("interval over" in found.sentence) == (len(after) > 1)
+
+
+def test_without_adversarial_training_the_parameter_with_the_largest_effect_is_named():
+    of_set = [
+        network(s, fgsm=500 - (10 + s) * (e == 20) + (40 + s) * (d == 0.5), num_epochs=e, dropout_prob=d)
+        for s in (1, 2, 3)
+        for e in (5, 20)
+        for d in (0.0, 0.5)
+    ]
+    found = answer(results(*of_set))
+    assert found.question.startswith("Which parameter")
+    assert found.sentence.startswith(
+        "Dropout probability has the largest effect: going from 0 to 0.5 raises the accuracy under FGSM at epsilon 0.1"
+    )
+    assert "It is the largest of 2 differences; its interval does not know that." in found.remarks
+    assert any("upper bound" in remark for remark in found.remarks)
+
+
+def test_one_parameter_alone_is_not_the_largest_of_anything():
+    of_set = [network(s, fgsm=500 - (20 + s) * (e == 20), num_epochs=e) for s in (1, 2, 3) for e in (5, 20)]
+    found = answer(results(*of_set))
+    assert found.question == "How does a small network's robustness change with the number of epochs?"
+    assert found.sentence.startswith("Epochs: going from 5 to 20 lowers")
+    assert not any("largest" in remark for remark in found.remarks)
+
+
+def test_a_single_setting_is_described():
+    found = answer(results(*(network(s, clean=900, fgsm=500) for s in (1, 2, 3))))
+    assert found.sentence == (
+        "It classifies 90.0 % of the test images correctly, and 50.0 % under FGSM at epsilon 0.1 "
+        "(95 % interval over 3 seeds: 50.0 % to 50.0 %)."
+    )
+    assert "one seed gives no interval" in answer(results(network(1))).sentence
+
+
+def test_settings_that_share_no_seed_are_not_compared():
+    found = answer(results(network(1), network(2, dropout_prob=0.5)))
+    assert found.sentence.startswith("Nothing can be compared")
+    assert any("nothing can be compared" in remark for remark in found.remarks)
+
+
+def test_before_any_attack_there_is_no_answer():
+    assert answer(results()).sentence.startswith("There is no answer yet")
+
+
+def test_pgd_is_compared_only_where_all_networks_have_met_it():
+    of_set = results(network(1, pgd=400), network(2, pgd=400), network(1, dropout_prob=0.5))
+    found = answer(of_set)
+    assert "under FGSM" in found.sentence
+    assert "PGD is missing for 1 of 3 networks, so FGSM is compared." in found.remarks
+
+
+def test_no_interval_is_never_decided():
+    assert not is_decided(over_seeds({1: 0.5}))
+    assert not is_decided(over_seeds({1: 0.1, 2: -0.1}))
+    assert is_decided(over_seeds({1: 0.1, 2: 0.101}))
