@@ -20,6 +20,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
+from plmnist.adversary import Adversary, RandomStarts, adversary_of
 from plmnist.config import Configuration
 from plmnist.device import device_of
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, cross_entropy, log_probabilities, measure
@@ -28,7 +29,9 @@ from plmnist.training import EpochDraw, EpochRow, TrainingData, draw_epoch
 
 __all__ = ["LitMNIST", "StudyData", "fit"]
 
-Batch = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[Tensor]]
+Batch = (
+    tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[Tensor]] | tuple[Tensor, Tensor, Sequence[Tensor], Tensor]
+)
 
 
 class LitMNIST(pl.LightningModule):
@@ -40,18 +43,23 @@ class LitMNIST(pl.LightningModule):
         The network; it takes pixels in [0, 1] and returns logits.
     learning_rate
         Step size of Adam.
+    adversary
+        The attack on the images of each training step; None trains on the images themselves.
 
     Notes
     -----
-    A batch is ``(images, labels)`` or, for a training with given dropout masks, ``(images, labels, masks)``. Logged are
+    A batch is ``(images, labels)`` or, for a training with given random choices, ``(images, labels, masks)`` or
+    ``(images, labels, masks, starts)``: the dropout masks, and where the attack on the images begins
+    (:class:`plmnist.adversary.Adversary`). What is not given is drawn from torch's random state. Logged are
     ``train_loss``, ``train_acc``, ``val_loss``, ``val_acc``, ``test_loss`` and ``test_acc``, once per epoch; the
-    training metrics are those of the batches as they came.
+    training metrics are those of the batches as they came, after the attack if there is one.
     """
 
-    def __init__(self, network: Network, learning_rate: float) -> None:
+    def __init__(self, network: Network, learning_rate: float, adversary: Adversary | None = None) -> None:
         super().__init__()
         self.network = network
         self.learning_rate = learning_rate
+        self.adversary = adversary
         self.metrics: dict[str, Metrics] = {}
         self._outputs: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "val": [], "test": []}
 
@@ -62,8 +70,18 @@ class LitMNIST(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean cross-entropy of a batch."""
-        images, labels, *masks = batch
-        logits = self.network(images, masks[0] if masks else None)
+        images, labels, masks, starts = (*batch, None, None)[:4]
+        if self.adversary is not None:
+            if starts is None:
+                starts = torch.empty_like(images).uniform_(-1.0, 1.0)
+
+            def gradient(moved: Tensor) -> Tensor:
+                pixels = moved.detach().requires_grad_()
+                (found,) = torch.autograd.grad(cross_entropy(self.network(pixels, masks), labels), pixels)
+                return found
+
+            images = self.adversary.attack(images, starts, gradient)
+        logits = self.network(images, masks)
         self._outputs["train"].append((logits.detach(), labels))
         return cross_entropy(logits, labels)
 
@@ -111,8 +129,10 @@ class StudyData(pl.LightningDataModule):
 
     def train_dataloader(self) -> _Batches:
         assert self.trainer is not None
-        draw = draw_epoch(self.config, self.split, self.trainer.current_epoch + 1)
-        return _Batches(self.data, draw, self.config.batch_size)
+        epoch = self.trainer.current_epoch + 1
+        draw = draw_epoch(self.config, self.split, epoch)
+        starts = None if self.config.training == "standard" else RandomStarts(self.config.seed, epoch)
+        return _Batches(self.data, draw, self.config.batch_size, starts)
 
     def val_dataloader(self) -> _Batches:
         return _Batches(self.data, EpochDraw(self.split.val_rows, ()), EVALUATION_ROWS)
@@ -121,8 +141,10 @@ class StudyData(pl.LightningDataModule):
 class _Batches:
     """An iterable with a length is all that the Trainer asks of a data loader."""
 
-    def __init__(self, data: TrainingData, draw: EpochDraw, batch_size: int) -> None:
-        self.data, self.draw, self.batch_size = data, draw, batch_size
+    def __init__(
+        self, data: TrainingData, draw: EpochDraw, batch_size: int, starts: RandomStarts | None = None
+    ) -> None:
+        self.data, self.draw, self.batch_size, self.starts = data, draw, batch_size, starts
 
     def __len__(self) -> int:
         return -(-len(self.draw.order) // self.batch_size)
@@ -131,7 +153,11 @@ class _Batches:
         images, labels, scale = self.data.train.images, self.data.train.labels, self.data.train.full_scale
         masks = [torch.split(mask, self.batch_size) for mask in self.draw.masks]
         for i, rows in enumerate(torch.split(self.draw.order, self.batch_size)):
-            yield images[rows].float().div_(scale), labels[rows], tuple(mask[i] for mask in masks)
+            pixels, dropout = images[rows].float().div_(scale), tuple(mask[i] for mask in masks)
+            if self.starts is None:
+                yield pixels, labels[rows], dropout
+            else:
+                yield pixels, labels[rows], dropout, self.starts.take(pixels)
 
 
 class _Report(pl.Callback):
@@ -195,7 +221,8 @@ def fit(
             )
             network.train()
             try:
-                trainer.fit(LitMNIST(network, config.learning_rate), datamodule=StudyData(config, data))
+                module = LitMNIST(network, config.learning_rate, adversary_of(config))
+                trainer.fit(module, datamodule=StudyData(config, data))
             except SystemExit as stopped:
                 # Lightning ends the process on Ctrl-C. Whoever called decides that here.
                 raise KeyboardInterrupt from stopped

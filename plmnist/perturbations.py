@@ -21,7 +21,7 @@ from plmnist.errors import PlmnistError
 from plmnist.model import Network
 from plmnist.streams import stream, uniform
 
-__all__ = ["ATTACKS", "PGD", "Attack", "FastGradientSign", "Noise", "Target", "perturb"]
+__all__ = ["ATTACKS", "PGD", "Attack", "FastGradientSign", "Noise", "Target", "climb", "perturb"]
 
 
 class Target:
@@ -142,6 +142,35 @@ def perturb(images: Tensor, direction: Tensor, epsilons: Sequence[float], out: T
     return torch.addcmul(images, direction, budgets, out=out).clamp_(0.0, 1.0)
 
 
+def climb(
+    pixels: Tensor,
+    start: Tensor,
+    epsilon: float,
+    *,
+    steps: int,
+    step_size: float,
+    direction: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return images altered step by step, each step brought back into the budget and [0, 1].
+
+    Parameters
+    ----------
+    pixels
+        The images, in [0, 1].
+    start
+        Where to begin, in [-1, 1] and in units of `epsilon`, shape of `pixels`.
+    step_size
+        Length of a step, in units of `epsilon`.
+    direction
+        Returns for altered images where to go, in [-1, 1] for each pixel.
+    """
+    low, high = (pixels - epsilon).clamp_(min=0.0), (pixels + epsilon).clamp_(max=1.0)
+    moved = torch.add(pixels, start, alpha=epsilon).clamp_(low, high)
+    for _ in range(steps):
+        moved = moved.add_(direction(moved), alpha=step_size * epsilon).clamp_(low, high)
+    return moved
+
+
 @dataclass(frozen=True)
 class FastGradientSign:
     """One step of the whole budget along the sign of the gradient (Goodfellow, Shlens and Szegedy 2015, section 4).
@@ -237,13 +266,14 @@ class PGD:
     def _climb(
         self, target: Target, pixels: Tensor, labels: Tensor, start: Tensor, epsilon: float
     ) -> tuple[Tensor, Tensor]:
-        low, high = (pixels - epsilon).clamp_(min=0.0), (pixels + epsilon).clamp_(max=1.0)
-        moved = torch.add(pixels, start, alpha=epsilon).clamp_(low, high)
         is_zero = torch.ones(len(pixels), dtype=torch.bool, device=pixels.device)
-        for _ in range(self.steps):
+
+        def direction(moved: Tensor) -> Tensor:
             sign, zero = target.gradient_sign(moved, labels)
-            moved = moved.add_(sign, alpha=self.step_size * epsilon).clamp_(low, high)
-            is_zero &= zero
+            is_zero.logical_and_(zero)
+            return sign
+
+        moved = climb(pixels, start, epsilon, steps=self.steps, step_size=self.step_size, direction=direction)
         return moved, is_zero
 
 

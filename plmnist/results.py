@@ -118,6 +118,7 @@ class TrainFiles:
             "model_sha256": _sha256(model),
             "history_sha256": _sha256(history),
             "data_sha256": data_hashes(trained.config.dataset),
+            **_adversary_entry(trained.config),
             **_device_entry(trained.device),
         }
         return cls(model, history, _json_bytes(record))
@@ -204,7 +205,8 @@ def load_train(folder: Path | str) -> dict[str, Any]:
     Keys: ``format``, ``config`` (without epsilon); the integers ``n_train``, ``n_val``, ``n_test``, ``train_correct``,
     ``val_correct``, ``test_correct``; ``<split>_loss`` (mean cross-entropy in nats) and ``<split>_acc`` (correct / n)
     for train, val and test; ``model_sha256``, ``history_sha256``, ``data_sha256``. The ``train_*`` values are measured
-    during the last epoch, with dropout; the others on the weights that were saved. ``device``, the product name of a
+    during the last epoch, with dropout and, in adversarial training, on altered images; the others on the weights that
+    were saved. ``adversary``, the attack in training, is there only if there is one. ``device``, the product name of a
     GPU, is there only if the network was not trained on the processor.
 
     Raises
@@ -493,6 +495,13 @@ def _curve_point(counts: AttackCounts, name: str) -> dict[str, Any]:
         f"{name}_acc": counts.adversarial_acc,
         f"{name}_acc_given_clean": counts.adversarial_acc_given_clean,
     }
+
+
+def _adversary_entry(config: Configuration) -> dict[str, dict[str, float]]:
+    from plmnist.adversary import adversary_of
+
+    adversary = adversary_of(config)
+    return {} if adversary is None else {"adversary": adversary.settings()}
 
 
 def _device_entry(device: str) -> dict[str, str]:

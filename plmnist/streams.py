@@ -9,11 +9,12 @@ distribution functions, whose results may change between releases.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MASK_LEVELS", "fill_mask", "permutation", "stream", "uniform"]
+__all__ = ["MASK_LEVELS", "fill_mask", "fill_uniform", "permutation", "stream", "uniform"]
 
 MASK_LEVELS = 65536
 """Drop probabilities are rounded to multiples of 1 / `MASK_LEVELS`."""
@@ -29,7 +30,7 @@ def stream(seed: int, purpose: str, *, epoch: int = 0) -> np.random.SFC64:
     seed
         Root seed, in [0, 2**64).
     purpose
-        Any text; the study uses ``split``, ``init``, ``order`` and ``dropout``.
+        Any text; the study uses ``split``, ``init``, ``order``, ``dropout`` and ``start``.
     epoch
         Epoch the numbers are for, counted from 1; 0 for what happens once.
     """
@@ -58,10 +59,25 @@ def fill_mask(source: np.random.SFC64, drop_prob: float, out: npt.NDArray[np.flo
     """
     threshold = np.uint16(min(round(drop_prob * MASK_LEVELS), MASK_LEVELS - 1))
     scale = np.float32(MASK_LEVELS / (MASK_LEVELS - int(threshold)))
+    for bits, piece in _pieces(source, out):
+        np.multiply(bits >= threshold, scale, out=piece)
+
+
+def fill_uniform(source: np.random.SFC64, out: npt.NDArray[np.float32]) -> None:
+    """Fill `out` with numbers uniform in (-1, 1), on a grid of 2**16 values, symmetric about 0."""
+    for bits, piece in _pieces(source, out):
+        np.multiply(bits, np.float32(2.0**-15), out=piece)
+        piece -= np.float32(1 - 2.0**-16)
+
+
+def _pieces(
+    source: np.random.SFC64, out: npt.NDArray[np.float32]
+) -> Iterator[tuple[npt.NDArray[np.uint16], npt.NDArray[np.float32]]]:
+    """Yield 16 random bits for each element of a contiguous array, with the elements they are for."""
     flat = out.reshape(-1)
     assert np.shares_memory(flat, out)
     # In pieces that stay in the cache; a piece takes a whole number of 64-bit words, so their size has no influence.
     for start in range(0, flat.size, _MASK_PIECE):
         piece = flat[start : start + _MASK_PIECE]
         bits = source.random_raw(-(-piece.size // 4)).astype("<u8", copy=False).view("<u2")
-        np.multiply(bits[: piece.size] >= threshold, scale, out=piece)
+        yield bits[: piece.size], piece

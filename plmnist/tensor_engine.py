@@ -12,7 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from plmnist.adversary import RandomStarts, adversary_of
 from plmnist.config import Configuration
+from plmnist.data import ImageSet
 from plmnist.device import device_of
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, log_probabilities, measure
 from plmnist.model import NUM_CLASSES, Network
@@ -52,7 +54,7 @@ def fit(network: Network, config: Configuration, data: TrainingData, after_epoch
     # Blocks of (classes, images of the batch), one after the other.
     log_probs, d_log_probs = torch.empty(2, n * NUM_CLASSES, device=device)
     log_prob_blocks, d_log_prob_blocks = _blocks(log_probs, batch_size), _blocks(d_log_probs, batch_size)
-    step = _make_step(network, config.learning_rate, images)
+    step = _make_step(network, config, images, data.train)
     draw = None
     for epoch in range(1, config.num_epochs + 1):
         draw = draw_epoch(config, split, epoch, reuse=draw)
@@ -65,10 +67,11 @@ def fit(network: Network, config: Configuration, data: TrainingData, after_epoch
             d_log_prob_blocks,
             *(torch.split(mask.to(device), batch_size) for mask in draw.masks),
         ]
+        starts = RandomStarts(config.seed, epoch)
         # Saves some bookkeeping in each operation; not for what others will use, which autograd has to accept.
         with torch.inference_mode():
             for rows, *rest in zip(*batches, strict=True):
-                step(buffers if len(rows) == batch_size else last, rows, *rest)
+                step(buffers if len(rows) == batch_size else last, starts, rows, *rest)
         train = measure(torch.cat(log_prob_blocks, 1), targets)
         after_epoch(EpochRow(epoch, train, _evaluate(network, val_images, val_labels)))
 
@@ -88,8 +91,8 @@ def _derive_log_probs(targets: Tensor, batch_size: int, *, out: Tensor) -> None:
     out.scatter_(0, start * NUM_CLASSES + targets * size + position, -1.0 / size.float())
 
 
-def _make_step(network: Network, learning_rate: float, images: Tensor) -> Callable[..., None]:
-    """Return a function that does one optimiser step.
+def _make_step(network: Network, config: Configuration, images: Tensor, train: ImageSet) -> Callable[..., None]:
+    """Return a function that does one optimiser step on normalised images or, in adversarial training, altered ones.
 
     The names are local to the step, because looking them up in modules takes a noticeable part of its time.
     """
@@ -111,19 +114,9 @@ def _make_step(network: Network, learning_rate: float, images: Tensor) -> Callab
     d_relu = torch.ops.aten.threshold_backward.grad_input
     adam, index_select, float32 = torch._fused_adam_, torch.index_select, torch.float32
 
-    def step(
-        at: _Buffers,
-        rows: Tensor,
-        log_probs: Tensor,
-        d_log_probs: Tensor,
-        mask1: Tensor | None = None,
-        mask2: Tensor | None = None,
-    ) -> None:
-        x, h1, h2, logits = at.images, at.hidden1, at.hidden2, at.logits
-        d_h1, d_h2, d_logits, d_logits_t = at.d_hidden1, at.d_hidden2, at.d_logits, at.d_logits_t
-
-        index_select(images, 0, rows, out=x)
-        addmm(b1, x, w1_t, out=h1)
+    def forward(at: _Buffers, log_probs: Tensor, mask1: Tensor | None, mask2: Tensor | None) -> None:
+        h1, h2, logits = at.hidden1, at.hidden2, at.logits
+        addmm(b1, at.images, w1_t, out=h1)
         relu_(h1)
         if mask1 is not None:
             h1.mul_(mask1)
@@ -134,22 +127,70 @@ def _make_step(network: Network, learning_rate: float, images: Tensor) -> Callab
         addmm(b3, h2, w3_t, out=logits)
         log_softmax(at.logits_by_class.copy_(at.logits_t), 0, False, out=log_probs)
 
-        d_log_softmax(d_log_probs, log_probs, 0, float32, out=d_logits_t)
-        mm(d_logits_t, h2, out=g_w3)
-        column_sum(d_logits, 0, out=g_b3)
-        mm(d_logits, w3, out=d_h2)
+    def backward(
+        at: _Buffers, log_probs: Tensor, d_log_probs: Tensor, mask1: Tensor | None, mask2: Tensor | None
+    ) -> None:
+        d_h1, d_h2 = at.d_hidden1, at.d_hidden2
+        d_log_softmax(d_log_probs, log_probs, 0, float32, out=at.d_logits_t)
+        mm(at.d_logits, w3, out=d_h2)
         if mask2 is not None:
             d_h2.mul_(mask2)
         # A dropped unit has h = 0 and a derivative of 0 already, so h can stand in for the output of the relu.
-        d_relu(d_h2, h2, 0, grad_input=d_h2)
-        mm(at.d_hidden2_t, h1, out=g_w2)
-        column_sum(d_h2, 0, out=g_b2)
+        d_relu(d_h2, at.hidden2, 0, grad_input=d_h2)
         mm(d_h2, w2, out=d_h1)
         if mask1 is not None:
             d_h1.mul_(mask1)
-        d_relu(d_h1, h1, 0, grad_input=d_h1)
-        mm(at.d_hidden1_t, x, out=g_w1)
-        column_sum(d_h1, 0, out=g_b1)
+        d_relu(d_h1, at.hidden1, 0, grad_input=d_h1)
+
+    adversary = adversary_of(config)
+    if adversary is not None:
+        grey, scale = train.images.flatten(1).to(w1.device), train.full_scale
+        mean, factor = network.normalisation.mean, network.normalisation.std.reciprocal()
+
+    def alter(
+        at: _Buffers,
+        starts: RandomStarts,
+        rows: Tensor,
+        log_probs: Tensor,
+        d_log_probs: Tensor,
+        mask1: Tensor | None,
+        mask2: Tensor | None,
+    ) -> None:
+        """Put what the training's attack makes of the images, normalised, where the step expects them."""
+        assert adversary is not None
+
+        def gradient(moved: Tensor) -> Tensor:
+            torch.sub(moved, mean, out=at.images).mul_(factor)
+            forward(at, log_probs, mask1, mask2)
+            backward(at, log_probs, d_log_probs, mask1, mask2)
+            # By the normalised pixels; its sign is that of the derivative by the pixels.
+            return mm(at.d_hidden1, w1)
+
+        pixels = index_select(grey, 0, rows).float().div_(scale)
+        moved = adversary.attack(pixels, starts.take(pixels), gradient)
+        torch.sub(moved, mean, out=at.images).mul_(factor)
+
+    def step(
+        at: _Buffers,
+        starts: RandomStarts,
+        rows: Tensor,
+        log_probs: Tensor,
+        d_log_probs: Tensor,
+        mask1: Tensor | None = None,
+        mask2: Tensor | None = None,
+    ) -> None:
+        if adversary is None:
+            index_select(images, 0, rows, out=at.images)
+        else:
+            alter(at, starts, rows, log_probs, d_log_probs, mask1, mask2)
+        forward(at, log_probs, mask1, mask2)
+        backward(at, log_probs, d_log_probs, mask1, mask2)
+        mm(at.d_logits_t, at.hidden2, out=g_w3)
+        column_sum(at.d_logits, 0, out=g_b3)
+        mm(at.d_hidden2_t, at.hidden1, out=g_w2)
+        column_sum(at.d_hidden2, 0, out=g_b2)
+        mm(at.d_hidden1_t, at.images, out=g_w1)
+        column_sum(at.d_hidden1, 0, out=g_b1)
 
         count.add_(one)
         adam(
@@ -159,7 +200,7 @@ def _make_step(network: Network, learning_rate: float, images: Tensor) -> Callab
             squares,
             [],
             counts,
-            lr=learning_rate,
+            lr=config.learning_rate,
             beta1=0.9,
             beta2=0.999,
             weight_decay=0.0,

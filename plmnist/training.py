@@ -318,11 +318,8 @@ def train_lengths(
     longest = by_length[max(by_length)]
     if len({config.trajectory_key for config in by_length.values()}) > 1:
         raise ValueError("these configurations differ in more than their number of epochs")
-    if (longest.network, longest.training) != ("mlp", "standard"):
-        raise ConfigurationError(
-            f"this version can't train network {longest.network!r} with training {longest.training!r}",
-            hint="It trains mlp with standard training.",
-        )
+    if longest.network != "mlp":
+        raise ConfigurationError(f"this version can't train network {longest.network!r}", hint="It trains mlp.")
     engine_function = ENGINES[check_engine(engine)]
     place = choose_device(device)
     with one_thread(), repeatable(place):

@@ -38,6 +38,30 @@ def test_engines_give_the_same_bits(request, make_config, dataset, epochs, batch
     assert TrainFiles.of(tensor) == TrainFiles.of(lightning)
 
 
+ADVERSARIAL_CASES = [
+    # training, data, batch size, hidden size, dropout
+    ("fgsm", "digits", 64, 33, 0.1),
+    ("pgd", "digits", 100, 16, 0.0),
+    ("fgsm", "digits", 1, 1, 0.1),
+    ("fgsm", "mnist", 128, 64, 0.0),
+    ("pgd", "mnist", 50, 64, 0.5),
+]
+
+
+@pytest.mark.parametrize(("training", "dataset", "batch", "hidden", "drop"), ADVERSARIAL_CASES)
+def test_engines_give_the_same_bits_in_adversarial_training(
+    request, make_config, training, dataset, batch, hidden, drop
+):
+    data = request.getfixturevalue("digits" if dataset == "digits" else "mnist_slice")
+    config = make_config(
+        dataset=dataset, num_epochs=2 if batch > 1 else 1, batch_size=batch, hidden_size=hidden, dropout_prob=drop,
+        training=training, training_epsilon=0.1,
+    )  # fmt: skip
+    tensor, lightning = (train(config, data=data, engine=engine) for engine in ("tensor", "lightning"))
+    assert same_bits(tensor, lightning)
+    assert TrainFiles.of(tensor) == TrainFiles.of(lightning)
+
+
 def test_training_equals_plain_pytorch(digits, make_config):
     """A third implementation, the way a textbook writes it, agrees within rounding."""
     config = make_config(dropout_prob=0.25, num_epochs=2, hidden_size=12)
@@ -94,9 +118,13 @@ def test_number_of_threads_has_no_influence_and_is_restored(digits, make_config)
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("training", ["standard", "fgsm", "pgd"])
 @pytest.mark.parametrize("engine", ["tensor", "lightning"])
-def test_shorter_training_is_the_beginning_of_the_longer_one(digits, make_config, engine):
-    configs = [make_config(num_epochs=n, dropout_prob=0.5) for n in (4, 1, 3)]
+def test_shorter_training_is_the_beginning_of_the_longer_one(digits, make_config, engine, training):
+    budget = 0.0 if training == "standard" else 0.1
+    configs = [
+        make_config(num_epochs=n, dropout_prob=0.5, training=training, training_epsilon=budget) for n in (4, 1, 3)
+    ]
     together = []
     train_lengths(configs, together.append, data=digits, engine=engine)
     assert [trained.config.num_epochs for trained in together] == [1, 3, 4]

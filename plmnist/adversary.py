@@ -1,0 +1,89 @@
+"""Adversarial training: what a step makes of its images before it learns from them.
+
+The gradient is that of the loss which the step is about to lower: of the network as it is in training, with the step's
+own dropout masks. It is taken in single precision, as the authors do; whether the result is robust is for the attacks
+of :mod:`plmnist.perturbations` to say, which take theirs in double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plmnist.config import Configuration
+from plmnist.perturbations import climb
+from plmnist.streams import fill_uniform, stream
+
+__all__ = ["Adversary", "RandomStarts", "adversary_of"]
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """An attack that is made in every training step, from a random point within the budget.
+
+    Attributes
+    ----------
+    epsilon
+        L-infinity budget in pixel units.
+    steps
+        Steps along the sign of the gradient, each brought back into the budget and [0, 1].
+    step_size
+        Length of a step, in units of epsilon.
+    """
+
+    epsilon: float
+    steps: int
+    step_size: float
+
+    def settings(self) -> dict[str, float]:
+        """Return what the record of a training must say about its attack."""
+        return asdict(self)
+
+    def attack(self, pixels: Tensor, starts: Tensor, gradient: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the images to learn from.
+
+        Parameters
+        ----------
+        pixels, starts
+            Images in [0, 1], and for each pixel where between -1 and 1 budgets the attack begins; of one shape.
+        gradient
+            Returns the derivative of the loss by the pixels of altered images; it may be overwritten.
+        """
+        return climb(
+            pixels,
+            starts,
+            self.epsilon,
+            steps=self.steps,
+            step_size=self.step_size,
+            direction=lambda moved: gradient(moved).sign_(),
+        )
+
+
+class RandomStarts:
+    """The random points from which the attacks of one epoch begin, batch after batch."""
+
+    def __init__(self, seed: int, epoch: int) -> None:
+        self._source = stream(seed, "start", epoch=epoch)
+
+    def take(self, like: Tensor) -> Tensor:
+        """Return numbers in (-1, 1) for the next batch, of the shape and on the device of its images."""
+        out = np.empty(tuple(like.shape), np.float32)
+        fill_uniform(self._source, out)
+        return torch.from_numpy(out).to(like.device)
+
+
+_SETTINGS = {"fgsm": {"steps": 1, "step_size": 1.25}, "pgd": {"steps": 7, "step_size": 2.5 / 7}}
+"""``fgsm``: Wong, Rice and Kolter 2020, "Fast is better than free", algorithm 3, with their step of 1.25 epsilon.
+``pgd``: Madry et al. 2018, section 2.1; seven steps as in their training on CIFAR10, of 2.5 epsilon in all."""
+
+
+def adversary_of(config: Configuration) -> Adversary | None:
+    """Return the attack in the training steps of a configuration, or None for standard training."""
+    if config.training == "standard":
+        return None
+    settings = _SETTINGS[config.training]
+    return Adversary(config.training_epsilon, int(settings["steps"]), settings["step_size"])
