@@ -15,16 +15,13 @@ import functools
 import hashlib
 import json
 import os
-import platform
 import re
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +31,7 @@ from plmnist.errors import ResultError
 if TYPE_CHECKING:
     from plmnist.batch.folders import Listener
 
-__all__ = ["FOLDER", "PARTS", "SCHEMA", "Recorder", "fingerprint", "load_provenance", "parts_of"]
+__all__ = ["FOLDER", "PARTS", "SCHEMA", "Recorder", "fingerprint", "fingerprint_of_file", "load_provenance", "parts_of"]
 
 SCHEMA = "plmnist/provenance/1"
 FOLDER = "provenance"
@@ -201,6 +198,12 @@ def fingerprint(folder: Path | str, part: str) -> str | None:
     return "\n".join(texts)
 
 
+def fingerprint_of_file(folder: Path | str, name: str) -> str | None:
+    """Return the :func:`fingerprint` for the part that makes a file; None if none does, or it was not recorded."""
+    part = next((part for part, files in PARTS.items() if name in files), None)
+    return fingerprint(folder, part) if part is not None else None
+
+
 _DECISIVE = ("torch", "torch_build_sha256", "cpu", "cpu_capability", "threads", "device", "variables")
 
 
@@ -282,6 +285,8 @@ def _command(parent: str) -> list[str]:
 @functools.cache
 def _process_facts() -> Mapping[str, Any]:
     """Return what is the same for everything this process makes: code, packages, place."""
+    import platform
+
     present = os.environ
     return {
         "code": _code(),
@@ -316,6 +321,8 @@ def _code() -> dict[str, Any]:
 
 def _commit(root: Path) -> dict[str, Any]:
     """Return the commit of a clone, and whether files under version control differ from it."""
+    import subprocess
+
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
     command = ["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain=v2", "--branch", "-uno"]
@@ -328,6 +335,8 @@ def _commit(root: Path) -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -337,6 +346,8 @@ def _version(package: str) -> str | None:
 @functools.cache
 def _machine_facts(has_torch: bool) -> Mapping[str, Any]:
     """Return what the bytes of a computation depend on besides the code."""
+    import platform
+
     facts: dict[str, Any] = {
         "system": platform.platform(),
         "architecture": platform.machine(),
@@ -372,4 +383,4 @@ def _cpu() -> str:
         found = [entries[key] for key in keys if key in entries]
         if found:
             return " ".join(found)
-    return platform.processor() or platform.machine()
+    return os.uname().machine

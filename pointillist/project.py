@@ -22,6 +22,7 @@ from pointillist.definition.decorators import (
     PreDecorator,
     declare_group,
 )
+from pointillist.definition.elsewhere import Reproduction
 from pointillist.definition.hooks import Hooks
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.definition.labels import method_labels
@@ -30,8 +31,10 @@ from pointillist.errors import PointillistError
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from pointillist.definition.aggregates import aggregator
+    from pointillist.definition.elsewhere import Comparator
     from pointillist.definition.groups import Group, GroupDecorator
     from pointillist.definition.operations import Operation
     from pointillist.execution.job_operations import JobOperation
@@ -136,6 +139,55 @@ class FlowProject(DataSpace):
             Which jobs make up a task of the group; by default each job on its own.
         """
         return declare_group(cls._registry, name, submit_options, run_options, group_aggregator)
+
+    @classmethod
+    def reproducible(
+        cls,
+        *,
+        inputs: Iterable[str] = (),
+        share: Iterable[str] = (),
+        made: Iterable[str] = (),
+        ignore: Iterable[str] = (),
+        compare: Mapping[str, Comparator] | None = None,
+        fingerprint: Callable[[Path, str], str | None] | None = None,
+        verify: Callable[[Path], Iterable[str]] | None = None,
+    ) -> None:
+        """Declare how ``project.py reproduce`` makes jobs again and compares them.
+
+        Without it every file of a job is compared byte by byte. Patterns are those of the shell, for paths within a job
+        folder; ``*`` spans folders.
+
+        Parameters
+        ----------
+        inputs
+            Files of a job folder that no operation makes; they are copied.
+        share
+            Files and folders of the project that copies of it use in place, for instance downloaded data.
+        made
+            What operations make outside of the workspace, as paths within the project: it is not copied, and compared
+            when all jobs are made again.
+        ignore
+            Files that may differ, for instance because they tell of time and place.
+        compare
+            For patterns, a function of the paths of the original and of what was made again. It returns whether their
+            difference is one that may be (None when there is no use in comparing) and how large it is, in words. It is
+            asked about files that are not equal byte by byte.
+        fingerprint
+            A function of a job folder and a file's path in it: a text that is equal for two machines if equal bytes are
+            to be expected, None if that is not known. Where it is equal, or not known, no comparison but that of bytes
+            counts.
+        verify
+            A function of a job folder that returns a sentence for each thing that is wrong with it.
+        """
+        cls._registry.reproduction = Reproduction(
+            tuple(inputs), tuple(share), tuple(made), tuple(ignore), dict(compare or {}), fingerprint, verify
+        )
+
+    @property
+    def reproduction(self) -> Reproduction:
+        """What this class or the nearest of its parents declares about being made again."""
+        registries = [cls.__dict__["_registry"] for cls in type(self).__mro__ if "_registry" in cls.__dict__]
+        return next((r.reproduction for r in registries if r.reproduction), Reproduction())
 
     def __init__(
         self,

@@ -15,8 +15,11 @@ from pathlib import Path
 import hpc_setup  # noqa: F401 - a cluster is known by being defined
 from src import report, seed_analysis
 
+from plmnist.comparison import COMPARATORS, leave_derived
 from plmnist.config import OPTIONAL, REQUIRED
 from plmnist.data import is_available
+from plmnist.provenance import fingerprint_of_file
+from plmnist.verification import verify_folder
 from pointillist import FlowProject, aggregator, has_keys, isfile
 
 HERE = Path(__file__).resolve().parent
@@ -27,6 +30,17 @@ DEFAULTS = [OPTIONAL.get(name) for name in ALL_BUT_SEED]
 
 class Project(FlowProject):
     """The study of how training parameters change a small network's robustness to FGSM."""
+
+
+# Data are used in place, and results come out byte for byte, except on another machine: there within a tolerance.
+Project.reproducible(
+    share=["data"],
+    made=["analysis/output*", "analysis/figures*"],
+    ignore=["provenance/*"],
+    compare={**COMPARATORS, "analysis/*": leave_derived},
+    fingerprint=fingerprint_of_file,
+    verify=verify_folder,
+)
 
 
 def plmnist(command: str, jobs: tuple, *options: str) -> str:

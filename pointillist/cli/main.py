@@ -25,6 +25,7 @@ COMMANDS = {
     "explain": "say for each condition of a task whether it holds, and why the task is not running",
     "logs": "show what tasks printed",
     "usage": "show what tasks took, beside what their operations ask for",
+    "reproduce": "make finished jobs again in a scratch folder and compare every file",
     "exec": "execute one operation now, whatever its conditions say",
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pointillist.definition.aggregates import EACH_JOB
 from pointillist.definition.conditions import Condition, Copied
+from pointillist.definition.elsewhere import Archived, Reproduction
 from pointillist.definition.groups import Group, GroupDecorator, choose
 from pointillist.definition.hooks import HookChain, Hooks
 from pointillist.definition.labels import Label
@@ -32,6 +33,8 @@ class Registry:
     )
     groups: dict[str, GroupDecorator] = field(default_factory=dict)
     hooks: dict[Callable[..., Any], Hooks] = field(default_factory=dict)
+    reproduction: Reproduction | None = None
+    archived: Archived | None = None
 
 
 @dataclass(frozen=True)

@@ -236,3 +236,21 @@ def test_no_command_of_the_engine_imports_torch(study) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=study.path, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "False False"
+
+
+def test_finished_jobs_are_made_again_byte_for_byte_and_a_flipped_bit_is_found(study) -> None:
+    study.change("init.py", "seed=[1, 2, 3]", "seed=[1, 2]")
+    study.python("init.py")
+    study.python("project.py", "run")
+    text = study.python("project.py", "reproduce", "--parallel", "2")
+    assert "REPRODUCED" in text.splitlines()
+    assert "identical" in text
+    assert "same fingerprint for" in text
+    path = sorted(study.path.glob("workspace/*/model.safetensors"))[0]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    text = study.python("project.py", "reproduce", "-j", path.parent.name, check=1)
+    assert "model.safetensors         DIFFERENT (made on a machine of the same fingerprint)" in text
+    assert "model.safetensors is not the file that train.json names" in text
+    assert "NOT REPRODUCED" in text.splitlines()
