@@ -16,10 +16,14 @@ from typing import Any
 from plmnist.errors import ConfigurationError, near_matches
 from plmnist.registry import DATASETS
 
-__all__ = ["CURVE", "NETWORKS", "OPTIONAL", "REQUIRED", "TRAININGS", "Configuration"]
+__all__ = ["CURVE", "ENGINES", "NETWORKS", "OPTIONAL", "REQUIRED", "STACKED", "TRAININGS", "Configuration"]
 
 NETWORKS = ("mlp", "cnn")
 TRAININGS = ("standard", "fgsm", "pgd")
+
+STACKED = "stacked"
+ENGINES = ("tensor", "lightning", STACKED)
+"""Names of the engines that train. All but `STACKED` give the same bytes; see :mod:`plmnist.stacked_engine`."""
 
 CURVE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 """Budgets, in pixel units, at which every network is attacked besides its own epsilon. Networks of ordinary training

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plmnist.config import Configuration
+from plmnist.config import STACKED, Configuration
 from plmnist.data import data_hashes
 from plmnist.errors import ResultError
 
@@ -119,6 +119,7 @@ class TrainFiles:
             "history_sha256": _sha256(history),
             "data_sha256": data_hashes(trained.config.dataset),
             **_adversary_entry(trained.config),
+            **_engine_entry(trained.engine),
             **_device_entry(trained.device),
         }
         return cls(model, history, _json_bytes(record))
@@ -206,8 +207,9 @@ def load_train(folder: Path | str) -> dict[str, Any]:
     ``val_correct``, ``test_correct``; ``<split>_loss`` (mean cross-entropy in nats) and ``<split>_acc`` (correct / n)
     for train, val and test; ``model_sha256``, ``history_sha256``, ``data_sha256``. The ``train_*`` values are measured
     during the last epoch, with dropout and, in adversarial training, on altered images; the others on the weights that
-    were saved. ``adversary``, the attack in training, is there only if there is one. ``device``, the product name of a
-    GPU, is there only if the network was not trained on the processor.
+    were saved. ``adversary``, the attack in training, is there only if there is one. Two more entries are there only if
+    the bytes are not those that everybody gets: ``engine``, if it was ``stacked``, and ``device``, the product name of a
+    GPU, if the network was not trained on the processor.
 
     Raises
     ------
@@ -502,6 +504,11 @@ def _adversary_entry(config: Configuration) -> dict[str, dict[str, float]]:
 
     adversary = adversary_of(config)
     return {} if adversary is None else {"adversary": adversary.settings()}
+
+
+def _engine_entry(engine: str) -> dict[str, str]:
+    """Return what a record says about the engine: nothing for those that all give the same bytes."""
+    return {"engine": engine} if engine == STACKED else {}
 
 
 def _device_entry(device: str) -> dict[str, str]:

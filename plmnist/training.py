@@ -1,8 +1,9 @@
 """Training: data split, random streams, epochs, and what comes out of them.
 
 This module says what a training *is*; how the steps are done is the business of an engine. An engine is a function in
-:data:`ENGINES`; all engines give the same weights, bit for bit, and a test asserts it. Nothing here reads or writes
-result folders (that is :mod:`plmnist.results`).
+:data:`ENGINES`; all of these give the same weights, bit for bit, and a test asserts it. The stacked engine trains many
+networks at once and agrees within a tolerance only (:mod:`plmnist.stacked_engine`). Nothing here reads or writes result
+folders (that is :mod:`plmnist.results`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plmnist.config import Configuration
+from plmnist.config import ENGINES as ENGINE_NAMES
+from plmnist.config import STACKED, Configuration
 from plmnist.data import ImageSet, load_test, load_train
 from plmnist.device import choose_device, device_name, repeatable
 from plmnist.errors import ConfigurationError, TrainingError, near_matches
@@ -28,6 +30,7 @@ from plmnist.streams import fill_mask, permutation, stream
 
 __all__ = [
     "ENGINES",
+    "Course",
     "Engine",
     "EpochDraw",
     "EpochRow",
@@ -36,6 +39,7 @@ __all__ = [
     "TrainingData",
     "check_engine",
     "draw_epoch",
+    "draw_order",
     "prepare_data",
     "train",
     "train_lengths",
@@ -102,6 +106,8 @@ class Trained:
         One row per epoch.
     val, test
         Metrics of the final weights; `val` is that of the last row of `history`.
+    engine
+        What trained it.
     device
         Where it was trained: ``cpu``, or the product name of a GPU. The network here is always on the CPU.
     """
@@ -111,6 +117,7 @@ class Trained:
     history: tuple[EpochRow, ...]
     val: Metrics
     test: Metrics
+    engine: str = "tensor"
     device: str = "cpu"
 
     @property
@@ -210,7 +217,7 @@ def draw_epoch(config: Configuration, split: Split, epoch: int, *, reuse: EpochD
     The masks of `reuse`, a draw for the same configuration that is no longer needed, are overwritten and returned.
     """
     n = len(split.train_rows)
-    order = split.train_rows[torch.from_numpy(permutation(stream(config.seed, "order", epoch=epoch), n))]
+    order = draw_order(config.seed, split, epoch)
     if config.dropout_prob == 0:
         return EpochDraw(order, ())
     source = stream(config.seed, "dropout", epoch=epoch)
@@ -218,6 +225,11 @@ def draw_epoch(config: Configuration, split: Split, epoch: int, *, reuse: EpochD
     for mask in masks:
         fill_mask(source, config.dropout_prob, mask.numpy())
     return EpochDraw(order, masks)
+
+
+def draw_order(seed: int, split: Split, epoch: int) -> Tensor:
+    """Draw the order in which an epoch uses the training images: indices, int64, shape (n_train,)."""
+    return split.train_rows[torch.from_numpy(permutation(stream(seed, "order", epoch=epoch), len(split.train_rows)))]
 
 
 def _large_tensor(*shape: int) -> Tensor:
@@ -269,7 +281,7 @@ def train(
     data_dir
         Data folder to load from when `data` is None.
     engine
-        Name in :data:`ENGINES`; the result is the same for all.
+        Name in :data:`plmnist.config.ENGINES`; the result is the same for all but ``stacked``.
     device
         Name in :data:`plmnist.device.DEVICES`. On a GPU the weights differ from those of the CPU in their last bits,
         and training takes them further apart.
@@ -314,40 +326,110 @@ def train_lengths(
     DataError, TrainingError
         As :func:`train`. A training that fails in epoch k has reported the results of fewer than k epochs.
     """
-    by_length = {config.num_epochs: config for config in configs}
-    longest = by_length[max(by_length)]
-    if len({config.trajectory_key for config in by_length.values()}) > 1:
-        raise ValueError("these configurations differ in more than their number of epochs")
-    if longest.network != "mlp":
-        raise ConfigurationError(f"this version can't train network {longest.network!r}", hint="It trains mlp.")
-    engine_function = ENGINES[check_engine(engine)]
+    check_engine(engine)
+    if engine == STACKED:
+        from plmnist.stacked_engine import train_stack
+
+        train_stack([list(configs)], lambda _, trained: on_trained(trained), _reraise, data=data, device=device)
+        return
     place = choose_device(device)
     with one_thread(), repeatable(place):
-        if data is None:
-            data = prepare_data(longest.dataset, data_dir)
-        split = data.split(longest.seed)
-        network = Network(data.num_pixels, longest.hidden_size, longest.dropout_prob, mean=split.mean, std=split.std)
-        initialise(network, longest.seed)
-        network.to(place)
-        history: list[EpochRow] = []
+        course = Course(configs, on_trained, data=data, data_dir=data_dir, engine=engine, device=place)
+        course.network.to(place)
+        ENGINES[engine](course.network, course.config, course.data, course.after_epoch)
 
-        def after_epoch(row: EpochRow) -> None:
-            _check_finite(row, network, longest)
-            history.append(row)
-            if row.epoch in by_length:
-                test = evaluate(network, data.test)
-                copy = _copy(network, data.num_pixels)
-                rows = tuple(history)
-                on_trained(Trained(by_length[row.epoch], copy, rows, val=row.val, test=test, device=device_name(place)))
 
-        engine_function(network, longest, data, after_epoch)
+def _reraise(_: int, error: Exception) -> None:
+    raise error
+
+
+class Course:
+    """A training that is measured on the way: the network, from its initial weights, and what becomes of it.
+
+    Parameters
+    ----------
+    configs, on_trained, data, data_dir, engine
+        As for :func:`train_lengths`.
+    device
+        Where an engine trains it. The network is made on the CPU.
+
+    Attributes
+    ----------
+    config
+        The longest of the configurations.
+    network
+        An engine changes its weights in place.
+    """
+
+    def __init__(
+        self,
+        configs: Iterable[Configuration],
+        on_trained: Callable[[Trained], None],
+        *,
+        data: TrainingData | None,
+        data_dir: Path | None = None,
+        engine: str,
+        device: torch.device,
+    ) -> None:
+        self._by_length = {config.num_epochs: config for config in configs}
+        self.config = self._by_length[max(self._by_length)]
+        if len({config.trajectory_key for config in self._by_length.values()}) > 1:
+            raise ValueError("these configurations differ in more than their number of epochs")
+        _check_trainable(self.config)
+        self.data = prepare_data(self.config.dataset, data_dir) if data is None else data
+        split = self.data.split(self.config.seed)
+        self.network = Network(
+            self.data.num_pixels, self.config.hidden_size, self.config.dropout_prob, mean=split.mean, std=split.std
+        )
+        initialise(self.network, self.config.seed)
+        self._on_trained = on_trained
+        self._made_by = {"engine": engine, "device": device_name(device)}
+        self._history: list[EpochRow] = []
+
+    def is_due(self, epoch: int) -> bool:
+        """Say whether a configuration's training ends with this epoch."""
+        return epoch in self._by_length
+
+    def after_epoch(self, row: EpochRow, test: Metrics | None = None) -> None:
+        """Take notice of an epoch; report the configuration whose training it ends.
+
+        Parameters
+        ----------
+        row
+            The epoch's row; the network holds the weights of that moment.
+        test
+            Metrics on the test part; None has them measured here if they are needed.
+
+        Raises
+        ------
+        TrainingError
+            If loss or weights are not finite.
+        """
+        _check_finite(row, self.network, self.config)
+        self._history.append(row)
+        if self.is_due(row.epoch):
+            self._on_trained(
+                Trained(
+                    config=self._by_length[row.epoch],
+                    network=_copy(self.network, self.data.num_pixels),
+                    history=tuple(self._history),
+                    val=row.val,
+                    test=test or evaluate(self.network, self.data.test),
+                    **self._made_by,
+                )
+            )
 
 
 def check_engine(name: str) -> str:
     """Return `name` if there is such an engine, or raise :class:`ConfigurationError`."""
-    if name not in ENGINES:
-        raise ConfigurationError(f"unknown engine {name!r}", hint=near_matches(name, ENGINES))
+    if name not in ENGINE_NAMES:
+        raise ConfigurationError(f"unknown engine {name!r}", hint=near_matches(name, ENGINE_NAMES))
     return name
+
+
+def _check_trainable(config: Configuration) -> None:
+    if config.network != "mlp":
+        raise ConfigurationError(f"this version can't train network {config.network!r}", hint="It trains mlp.")
 
 
 def _check_finite(row: EpochRow, network: Network, config: Configuration) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from plmnist import results
 from plmnist.cli.options import add_common, add_device, add_folders, folders_of, number_or_text
 from plmnist.cli.report import Report
-from plmnist.config import OPTIONAL, Configuration
+from plmnist.config import ENGINES, OPTIONAL, Configuration
 from plmnist.device import check_device
 from plmnist.errors import ConfigurationError, PlmnistError, near_matches
 
@@ -19,9 +19,6 @@ DESCRIPTION = (
     "Train and test the network of each folder, or of one configuration given by options. Folders that are finished "
     "are left alone; equal networks are trained once."
 )
-
-ENGINES = ("tensor", "lightning")
-"""As in plmnist.training.ENGINES, which is not imported here because it imports torch; a test compares them."""
 
 DEFAULTS: dict[str, Any] = {
     "dataset": "digits",

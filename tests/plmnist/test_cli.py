@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from plmnist import cli, results
-from plmnist.config import CURVE
+from plmnist.config import CURVE, STACKED
 from plmnist.perturbations import ATTACKS
 from plmnist.training import ENGINES
 
@@ -181,7 +181,7 @@ def test_download_reports_damage_and_goes_on(tmp_path, capsys, monkeypatch):
 
 
 def test_engines_and_attacks_of_the_command_line_are_those_of_the_package():
-    assert set(ENGINES) == set(cli.train.ENGINES)
+    assert {*ENGINES, STACKED} == set(cli.train.ENGINES)
     assert set(ATTACKS) == set(cli.attack.ATTACKS)
 
 
