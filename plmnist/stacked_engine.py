@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from plmnist.config import STACKED, Configuration
 from plmnist.device import choose_device, repeatable
+from plmnist.errors import ConfigurationError
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, one_thread
 from plmnist.model import NUM_CLASSES
 from plmnist.streams import mask_scale, pack_mask, stream
@@ -107,6 +108,12 @@ class _Member:
         data: TrainingData | None,
         device: torch.device,
     ) -> None:
+        config = next(iter(configs := list(configs)))
+        if (config.network, config.training) != ("mlp", "standard"):
+            raise ConfigurationError(
+                f"the stacked engine can't train network {config.network!r} with training {config.training!r}",
+                hint="It trains mlp with standard training. Use --engine tensor.",
+            )
         self.position = position
         self.course = Course(
             configs, lambda trained: on_trained(position, trained), data=data, engine=STACKED, device=device
@@ -394,7 +401,7 @@ def _repeatedly(step: Callable[[], None], device: torch.device) -> Callable[[], 
     if device.type != "cuda":
         return step
     # Run once aside, as the recording of a graph demands, so that libraries have set themselves up.
-    aside = torch.cuda.Stream(device)
+    aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(aside):
         step()

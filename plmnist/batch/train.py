@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from plmnist import results
 from plmnist.batch.folders import Listener, Shelf, Task, attempt, read_configs, require_device
+from plmnist.config import STACKED
 from plmnist.provenance import Recorder
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def train_folders(
     *,
     config_name: str,
     engine: str = "tensor",
+    stack_size: int | None = None,
     device: str = "cpu",
     data_dir: Path | None = None,
     force: bool = False,
@@ -40,7 +42,9 @@ def train_folders(
     config_name
         File name of the configuration in each folder.
     engine
-        Name in :data:`plmnist.training.ENGINES`.
+        Name in :data:`plmnist.config.ENGINES`.
+    stack_size
+        Of the stacked engine: networks to train at once, at most; None means as many as fit the memory.
     device
         Name in :data:`plmnist.device.DEVICES`. What is finished is left alone wherever it was made.
     data_dir
@@ -71,8 +75,16 @@ def train_folders(
     if trajectories:
         require_device(device)
     shelf: Shelf[TrainingData] = Shelf(lambda name: _prepare(name, data_dir))
-    for key in sorted(trajectories):
-        _train_trajectory(trajectories[key], recorder, engine, device, shelf)
+    if engine != STACKED:
+        for key in sorted(trajectories):
+            _train_alone(_Trajectory(trajectories[key], recorder), engine, device, shelf)
+        return
+    shapes: dict[tuple[str, int, int], list[_Trajectory]] = defaultdict(list)
+    for tasks in trajectories.values():
+        config = tasks[0].config
+        shapes[config.dataset, config.batch_size, config.hidden_size].append(_Trajectory(tasks, recorder))
+    for shape in sorted(shapes):
+        _train_together(shapes[shape], device, shelf, stack_size)
 
 
 def _copy_from_neighbours(tasks: list[Task], listener: Recorder) -> list[Task]:
@@ -93,31 +105,86 @@ def _copy_from_neighbours(tasks: list[Task], listener: Recorder) -> list[Task]:
     return [task for task in tasks if task.name not in copied]
 
 
-def _train_trajectory(
-    tasks: list[Task], listener: Listener, engine: str, device: str, shelf: Shelf[TrainingData]
-) -> None:
+class _Trajectory:
+    """Folders whose networks differ in the number of epochs only, so that one training serves them all."""
+
+    def __init__(self, tasks: list[Task], listener: Listener) -> None:
+        self.configs = [task.config for task in tasks]
+        self._waiting = {task.name: task for task in tasks}
+        self._listener = listener
+        self._start_s = 0.0
+
+    def started(self) -> None:
+        """Tell that the training begins."""
+        self._start_s = time.perf_counter()
+        for name in self._waiting:
+            self._listener.started(name)
+
+    def trained(self, trained: Trained) -> None:
+        """Save a result in the folders that wait for it."""
+        files = results.TrainFiles.of(trained)
+        for task in list(self._waiting.values()):
+            if task.config.training_key == trained.config.training_key:
+                del self._waiting[task.name]
+                epochs = trained.config.num_epochs
+                elapsed = f"{epochs} epoch{'s' if epochs > 1 else ''}, {time.perf_counter() - self._start_s:.1f} s"
+                attempt(task.name, self._listener, _saving(task, files, f"trained in {elapsed}"))
+
+    def failed(self, error: Exception) -> None:
+        """Tell that the folders which still wait will get nothing."""
+        for name in self._waiting:
+            self._listener.failed(name, error)
+        self._waiting.clear()
+
+
+def _train_alone(trajectory: _Trajectory, engine: str, device: str, shelf: Shelf[TrainingData]) -> None:
     from plmnist.training import train_lengths
 
-    for task in tasks:
-        listener.started(task.name)
-    waiting = {task.name: task for task in tasks}
-    start = time.perf_counter()
-
-    def on_trained(trained: Trained) -> None:
-        files = results.TrainFiles.of(trained)
-        for task in list(waiting.values()):
-            if task.config.training_key == trained.config.training_key:
-                del waiting[task.name]
-                epochs = trained.config.num_epochs
-                elapsed = f"{epochs} epoch{'s' if epochs > 1 else ''}, {time.perf_counter() - start:.1f} s"
-                attempt(task.name, listener, _saving(task, files, f"trained in {elapsed}"))
-
+    trajectory.started()
     try:
-        data = shelf.get(tasks[0].config.dataset)
-        train_lengths([task.config for task in tasks], on_trained, data=data, engine=engine, device=device)
+        data = shelf.get(trajectory.configs[0].dataset)
+        train_lengths(trajectory.configs, trajectory.trained, data=data, engine=engine, device=device)
     except Exception as error:
-        for task in waiting.values():
-            listener.failed(task.name, error)
+        trajectory.failed(error)
+
+
+def _train_together(
+    trajectories: list[_Trajectory], device: str, shelf: Shelf[TrainingData], stack_size: int | None
+) -> None:
+    """Train networks of equal shape, as many at once as fit the memory, or `stack_size`."""
+    from plmnist.stacked_engine import stack_limit
+
+    config = trajectories[0].configs[0]
+    try:
+        data = shelf.get(config.dataset)
+        size = stack_limit(config, data, device) if stack_size is None else stack_size
+    except Exception as error:
+        for trajectory in trajectories:
+            trajectory.started()
+            trajectory.failed(error)
+        return
+    # Networks that need equally many epochs leave a stack together.
+    ordered = sorted(trajectories, key=lambda trajectory: -max(config.num_epochs for config in trajectory.configs))
+    for start in range(0, len(ordered), size):
+        _train_stack(ordered[start : start + size], data, device)
+
+
+def _train_stack(stack: list[_Trajectory], data: TrainingData, device: str) -> None:
+    from plmnist.stacked_engine import train_stack
+
+    for trajectory in stack:
+        trajectory.started()
+    try:
+        train_stack(
+            [trajectory.configs for trajectory in stack],
+            lambda position, trained: stack[position].trained(trained),
+            lambda position, error: stack[position].failed(error),
+            data=data,
+            device=device,
+        )
+    except Exception as error:
+        for trajectory in stack:
+            trajectory.failed(error)
 
 
 def _saving(task: Task, files: results.TrainFiles, note: str) -> Callable[[], str]:

@@ -10,7 +10,7 @@ from typing import Any
 from plmnist import results
 from plmnist.cli.options import add_common, add_device, add_folders, folders_of, number_or_text
 from plmnist.cli.report import Report
-from plmnist.config import ENGINES, OPTIONAL, Configuration
+from plmnist.config import ENGINES, OPTIONAL, STACKED, Configuration
 from plmnist.device import check_device
 from plmnist.errors import ConfigurationError, PlmnistError, near_matches
 
@@ -38,7 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
     add_folders(parser)
     add_device(parser)
-    parser.add_argument("--engine", default="tensor", help=f"{' or '.join(ENGINES)} (default: %(default)s)")
+    parser.add_argument(
+        "--engine",
+        default="tensor",
+        metavar="NAME",
+        help="tensor or lightning, which give the same bytes, or stacked: all networks of equal shape at once, for a "
+        "GPU; its results agree within a tolerance (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--stack-size",
+        metavar="N",
+        type=number_or_text,
+        help="of stacked: networks to train at once, at most (default: as many as fit the memory)",
+    )
     options = parser.add_argument_group("one configuration, instead of folders")
     options.add_argument("--output", metavar="DIR", help="folder for the configuration and its results")
     for name, default in DEFAULTS.items():
@@ -53,6 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.engine not in ENGINES:
         raise ConfigurationError(f"unknown engine {arguments.engine!r}", hint=near_matches(arguments.engine, ENGINES))
+    if arguments.stack_size is not None:
+        if arguments.engine != STACKED:
+            raise ConfigurationError("--stack-size needs --engine stacked")
+        if not isinstance(arguments.stack_size, int) or arguments.stack_size < 1:
+            raise ConfigurationError(f"--stack-size must be a whole number, at least 1, not {arguments.stack_size!r}")
     given = {name: getattr(arguments, name) for name in DEFAULTS if getattr(arguments, name) is not None}
     if arguments.output is not None:
         if arguments.folders:
@@ -71,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             report,
             config_name=arguments.config_name,
             engine=arguments.engine,
+            stack_size=arguments.stack_size,
             device=check_device(arguments.device),
             data_dir=arguments.data_dir,
             force=arguments.force,
