@@ -208,8 +208,8 @@ def load_train(folder: Path | str) -> dict[str, Any]:
     for train, val and test; ``model_sha256``, ``history_sha256``, ``data_sha256``. The ``train_*`` values are measured
     during the last epoch, with dropout and, in adversarial training, on altered images; the others on the weights that
     were saved. ``adversary``, the attack in training, is there only if there is one. Two more entries are there only if
-    the bytes are not those that everybody gets: ``engine``, if it was ``stacked``, and ``device``, the product name of a
-    GPU, if the network was not trained on the processor.
+    the bytes are not those that everybody gets: ``engine``, if it was ``stacked``, and ``device``, the product name of
+    a GPU, if the network was not trained on the processor.
 
     Raises
     ------
