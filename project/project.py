@@ -118,6 +118,30 @@ def part_4_fgsm_attack_command(*jobs):
     return plmnist("attack", jobs, "--data-dir", "data")
 
 
+# --- Part 4, controls: stronger and weaker attacks, and whether to believe them ---------------------------------------
+
+part_4_control_attacks_completed = Project.label("part_4_control_attacks_completed")(isfile("pgd.json"))
+part_4_checks_completed = Project.label("part_4_checks_completed")(isfile("checks.json"))
+
+
+@Project.pre(part_3_train_and_test_completed)
+@Project.post(part_4_control_attacks_completed)
+@Project.post(isfile("noise.json"))
+@Project.operation(cmd=True, batch=True)
+def part_4_control_attacks_command(*jobs):
+    """Attack the first thousand test images with projected gradient descent, and with noise. CHANGE HERE: how."""
+    control = ["--attack", "noise", "pgd", "--images", "1000", "--steps", "20"]
+    return plmnist("attack", jobs, *control, "--data-dir", "data")
+
+
+@Project.pre(part_3_train_and_test_completed)
+@Project.post(part_4_checks_completed)
+@Project.operation(cmd=True, batch=True)
+def part_4_checks_command(*jobs):
+    """Look for signs that the evaluation of a network can't be believed; a warning is a finding, not a failure."""
+    return plmnist("check", jobs, "--data-dir", "data")
+
+
 # --- Part 5: mean and standard deviation over seeds ------------------------------------------------------------------
 
 
@@ -143,6 +167,8 @@ def part_6_report_completed(*jobs):
 
 
 @Project.pre(part_4_fgsm_attack_completed)
+@Project.pre(part_4_control_attacks_completed)
+@Project.pre(part_4_checks_completed)
 @Project.pre(part_5_seed_analysis_completed)
 @Project.post(part_6_report_completed)
 @Project.operation(aggregator=aggregator())

@@ -3,7 +3,7 @@
 CHANGE HERE: ``PANELS`` names what is drawn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,20 @@ def lines_along(parameter: str, rows: Sequence[Combination]) -> dict[tuple[Any, 
     return {key: line for key, line in lines.items() if len(line) > 1}
 
 
-def draw_panel(axis: Axes, parameter: str, rows: Sequence[Combination], metric: str) -> None:
-    """Draw a metric against a parameter: mean and standard deviation over seeds, dots for single seeds."""
+def standard_deviation(summary: OverSeeds) -> float:
+    """Return the standard deviation over seeds as the length of a bar; a single seed has none."""
+    return summary.sd or 0.0
+
+
+def draw_panel(
+    axis: Axes,
+    parameter: str,
+    rows: Sequence[Combination],
+    metric: str,
+    *,
+    spread: Callable[[OverSeeds], float] = standard_deviation,
+) -> None:
+    """Draw a metric against a parameter: the mean over seeds, bars for the spread, dots for single seeds."""
     lines = lines_along(parameter, rows)
     shown = [row for line in lines.values() for row in line]
     others = varying(shown)
@@ -71,7 +83,7 @@ def draw_panel(axis: Axes, parameter: str, rows: Sequence[Combination], metric: 
         axis.errorbar(
             places,
             [summary.mean for summary in found],
-            yerr=[summary.sd or 0.0 for summary in found],
+            yerr=[spread(summary) for summary in found],
             capsize=3,
             markersize=5,
             linewidth=1.6,
@@ -82,8 +94,8 @@ def draw_panel(axis: Axes, parameter: str, rows: Sequence[Combination], metric: 
         axis.scatter(
             [place for place, summary in zip(places, found, strict=True) for _ in summary.values],
             [value for summary in found for value in summary.values.values()],
-            s=9,
-            alpha=0.45,
+            s=14,
+            alpha=0.5,
             linewidths=0,
             color=colour,
         )

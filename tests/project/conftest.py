@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-# Its modules call each other src.something, as they do when the study runs.
-sys.path.insert(0, str(ROOT / "project"))
+# The modules of the study call each other src.something, as they do when it runs; chromium lies beside this file.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "project"))
+sys.path.insert(0, str(Path(__file__).parent))
 
+from chromium import Browser, ChromiumMissing, find_or_install
+
+ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("init.py", "project.py", "hpc_setup.py", "src", "templates", "analysis", "README.md")
 # The block of the report that tells of the run, and the size of the report in the list of its files.
 ORIGIN = re.compile(rb"<!-- About the run.*?<!-- End of what is about the run|\"report.html\": \d+", re.DOTALL)
@@ -82,3 +88,64 @@ def make_copy(tmp_path: Path):
         return StudyCopy(target)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real Chromium for the whole session."""
+    try:
+        find_or_install()
+    except ChromiumMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI needs a real Chromium: {missing}")
+        pytest.skip(f"no real Chromium: {missing}")
+    window = Browser()
+    try:
+        yield window
+    finally:
+        window.close()
+
+
+class _Loud:
+    """Lets nothing fail unnoticed."""
+
+    def started(self, folder: str) -> None:
+        pass
+
+    def done(self, folder: str, summary: str) -> None:
+        pass
+
+    def failed(self, folder: str, error: Exception) -> None:
+        raise error
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which all parts are done: two seeds, two dropouts, and adversarial training for one of them."""
+    from plmnist.batch import attack_folders, check_folders, train_folders
+    from plmnist.config import Configuration
+
+    workspace = tmp_path_factory.mktemp("finished") / "workspace"
+    base = {"dataset": "digits", "batch_size": 64, "hidden_size": 16, "learning_rate": 2e-3, "fgsm_epsilon": 0.1}
+    for dropout, training, seed, epochs in (
+        *((dropout, {}, seed, epochs) for dropout in (0.0, 0.5) for seed in (1, 2) for epochs in (1, 3)),
+        *((0.0, {"training": "pgd", "training_epsilon": 0.1}, seed, 3) for seed in (1, 2)),
+    ):
+        point = base | {"dropout_prob": dropout, "seed": seed, "num_epochs": epochs} | training
+        text = json.dumps(Configuration.from_mapping(point).to_mapping())
+        folder = workspace / hashlib.md5(text.encode()).hexdigest()
+        folder.mkdir(parents=True)
+        (folder / "signac_statepoint.json").write_text(text)
+    folders = [str(folder) for folder in workspace.iterdir()]
+    train_folders(folders, _Loud(), config_name="signac_statepoint.json")
+    settings = {"pgd": {"steps": 5, "step_size": 0.5}}
+    attacks = ["fgsm", "noise", "pgd"]
+    attack_folders(folders, _Loud(), config_name="signac_statepoint.json", attacks=attacks, settings=settings)
+    check_folders(folders, _Loud())
+    return workspace
+
+
+@pytest.fixture
+def workspace(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished workspace, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "workspace"))

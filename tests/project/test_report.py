@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from src.report.answer import answer, is_decided
+from src.report.answer import Answer, answer, is_decided
 from src.report.effects import balanced, effect_of, effects
 from src.report.facts import DataSetResults, Job, Network
 
@@ -44,6 +45,11 @@ def network(seed: int, *, clean: int = 900, fgsm: int = 500, pgd: int | None = N
 def results(*networks: Network) -> DataSetResults:
     strongest = "pgd" if networks and all("pgd" in n.curves for n in networks) else "fgsm"
     return DataSetResults("digits", [job for n in networks for job in n.jobs], list(networks), 0.1, strongest)
+
+
+def said(found: Answer) -> Answer:
+    """Return an answer with plain spaces."""
+    return replace(found, sentence=found.sentence.replace("\N{NO-BREAK SPACE}", " "))
 
 
 def test_an_effect_is_the_difference_within_seeds_averaged_over_the_other_parameters():
@@ -107,7 +113,7 @@ def test_adversarial_training_is_the_question_where_there_is_some():
     standard = [network(s, clean=950, fgsm=500, pgd=400) for s in (1, 2, 3)]
     robust = [network(s, clean=940 + s, fgsm=850, pgd=800 + s, training="PGD, epsilon 0.1") for s in (1, 2, 3)]
     weaker = [network(s, clean=950, fgsm=900, pgd=600 + s, training="FGSM, epsilon 0.1") for s in (1, 2, 3)]
-    found = answer(results(*standard, *robust, *weaker))
+    found = said(answer(results(*standard, *robust, *weaker)))
     assert found.question == "Does adversarial training make a small network robust, and what does it cost?"
     assert found.sentence == (
         "Yes: adversarial training (PGD, epsilon 0.1) raises the accuracy under PGD at epsilon 0.1 from 40.0 % to "
@@ -131,7 +137,7 @@ def test_the_verdict_is_what_the_interval_allows(after, start):
     seeds = range(len(after))
     standard = [network(s, fgsm=500) for s in seeds]
     robust = [network(s, fgsm=after[s], training="PGD, epsilon 0.1") for s in seeds]
-    found = answer(results(*standard, *robust))
+    found = said(answer(results(*standard, *robust)))
     assert found.sentence.startswith(start)
     assert ("one seed gives no interval" in found.sentence) == (len(after) == 1)
     assert ("interval over" in found.sentence) == (len(after) > 1)
@@ -144,7 +150,7 @@ def test_without_adversarial_training_the_parameter_with_the_largest_effect_is_n
         for e in (5, 20)
         for d in (0.0, 0.5)
     ]
-    found = answer(results(*of_set))
+    found = said(answer(results(*of_set)))
     assert found.question.startswith("Which parameter")
     assert found.sentence.startswith(
         "Dropout probability has the largest effect: going from 0 to 0.5 raises the accuracy under FGSM at epsilon 0.1"
@@ -155,34 +161,34 @@ def test_without_adversarial_training_the_parameter_with_the_largest_effect_is_n
 
 def test_one_parameter_alone_is_not_the_largest_of_anything():
     of_set = [network(s, fgsm=500 - (20 + s) * (e == 20), num_epochs=e) for s in (1, 2, 3) for e in (5, 20)]
-    found = answer(results(*of_set))
+    found = said(answer(results(*of_set)))
     assert found.question == "How does a small network's robustness change with the number of epochs?"
     assert found.sentence.startswith("Epochs: going from 5 to 20 lowers")
     assert not any("largest" in remark for remark in found.remarks)
 
 
 def test_a_single_setting_is_described():
-    found = answer(results(*(network(s, clean=900, fgsm=500) for s in (1, 2, 3))))
+    found = said(answer(results(*(network(s, clean=900, fgsm=500) for s in (1, 2, 3)))))
     assert found.sentence == (
         "It classifies 90.0 % of the test images correctly, and 50.0 % under FGSM at epsilon 0.1 "
         "(95 % interval over 3 seeds: 50.0 % to 50.0 %)."
     )
-    assert "one seed gives no interval" in answer(results(network(1))).sentence
+    assert "one seed gives no interval" in said(answer(results(network(1)))).sentence
 
 
 def test_settings_that_share_no_seed_are_not_compared():
-    found = answer(results(network(1), network(2, dropout_prob=0.5)))
+    found = said(answer(results(network(1), network(2, dropout_prob=0.5))))
     assert found.sentence.startswith("Nothing can be compared")
     assert any("nothing can be compared" in remark for remark in found.remarks)
 
 
 def test_before_any_attack_there_is_no_answer():
-    assert answer(results()).sentence.startswith("There is no answer yet")
+    assert said(answer(results())).sentence.startswith("There is no answer yet")
 
 
 def test_pgd_is_compared_only_where_all_networks_have_met_it():
     of_set = results(network(1, pgd=400), network(2, pgd=400), network(1, dropout_prob=0.5))
-    found = answer(of_set)
+    found = said(answer(of_set))
     assert "under FGSM" in found.sentence
     assert "PGD is missing for 1 of 3 networks, so FGSM is compared." in found.remarks
 

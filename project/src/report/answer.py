@@ -60,7 +60,7 @@ def points(value: float) -> str:
 
 def percent(value: float) -> str:
     """Return a share in per cent."""
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def is_decided(difference: OverSeeds) -> bool:
@@ -121,11 +121,11 @@ def _from_to(effect: Effect) -> str:
 
 
 def _with_interval(difference: OverSeeds, *, named: bool = False) -> str:
-    text = f"{points(difference.mean)} points"
+    text = f"{points(difference.mean)}\N{NO-BREAK SPACE}points"
     if difference.interval is None:
         return f"{text} (one seed gives no interval)" if named else text
     low, high = difference.interval
-    start = f"95 % interval over {difference.n} seeds: " if named else ""
+    start = f"95\N{NO-BREAK SPACE}% interval over {difference.n} seeds: " if named else ""
     return f"{text} ({start}{points(low)} to {points(high)})"
 
 
@@ -133,7 +133,7 @@ def _interval_of_share(summary: OverSeeds) -> str:
     if summary.interval is None:
         return "one seed gives no interval"
     low, high = summary.interval
-    return f"95 % interval over {summary.n} seeds: {percent(low)} to {percent(high)}"
+    return f"95\N{NO-BREAK SPACE}% interval over {summary.n} seeds: {percent(low)} to {percent(high)}"
 
 
 def _remarks(results: DataSetResults, effect: Effect | None) -> list[str]:

@@ -20,7 +20,8 @@ from plmnist.measurements import Measurement, measurements, rows_of
 PARTS = {
     "part 3, training": ("train.json",),
     "part 4, FGSM": ("fgsm.json",),
-    "part 4, control attacks and checks": ("pgd.json", "noise.json", "checks.json"),
+    "part 4, control attacks": ("pgd.json", "noise.json"),
+    "part 4, checks": ("checks.json",),
 }
 """A part of the study -> the files it leaves in a job folder."""
 

@@ -44,7 +44,7 @@ def main_figure(results: DataSetResults, effect: Effect | None) -> Figure:
         _curve(axis, networks, attack, results.epsilon, COLOURS[number % len(COLOURS)], label, marker=MARKERS[number])
     _curve(axis, first, "noise", results.epsilon, QUIET, f"control: {ATTACKS['noise']}", dashes=":")
     _frame(axis, results)
-    axis.legend(loc="upper right", fontsize=8.5, frameon=False, labelcolor=INK)
+    _legend_above(figure, axis, columns=2)
     style(axis, EPSILON, f"accuracy under {ATTACKS[attack]}")
     return figure
 
@@ -60,7 +60,7 @@ def curve_panels(results: DataSetResults, most: int) -> list[tuple[str, Figure]]
             colour = _ATTACK_COLOURS[attack]
             _curve(axis, networks, attack, results.epsilon, colour, ATTACKS[attack], dashes=_DASHES[attack])
         _frame(axis, results)
-        axis.legend(loc="upper right", fontsize=8.5, frameon=False, labelcolor=INK)
+        _legend_above(figure, axis, columns=3)
         style(axis, EPSILON, "accuracy")
         panels.append((_phrase(networks[0], names), figure))
     return panels
@@ -77,7 +77,7 @@ def trade_off(results: DataSetResults) -> Figure:
         means = [[_mean(g, "none", 0.0), _mean(g, attack, results.epsilon)] for g in groups]
         singles = [[n.accuracy("none", 0.0), n.accuracy(attack, results.epsilon)] for g in groups for n in g]
         style_of = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-        axis.scatter(*zip(*singles, strict=True), s=12, alpha=0.45, linewidths=0, **style_of)
+        axis.scatter(*zip(*singles, strict=True), s=20, alpha=0.5, linewidths=0, **style_of)
         label = in_words("training", training)
         axis.scatter(*zip(*means, strict=True), s=52, edgecolors="white", linewidths=0.8, label=label, **style_of)
     axis.autoscale(False)
@@ -95,11 +95,10 @@ def effect_figure(results: DataSetResults, found: Sequence[Effect]) -> Figure:
     for number, (label, of) in enumerate((("without attack", lambda e: e.clean), (under, lambda e: e.robust))):
         for row, effect in enumerate(found):
             difference: OverSeeds = of(effect)
-            half = difference.interval.half_width if difference.interval else 0.0
             axis.errorbar(
                 100 * difference.mean,
                 row + (0.15 if number else -0.15),
-                xerr=100 * half,
+                xerr=100 * _half_width(difference),
                 fmt=MARKERS[number],
                 color=COLOURS[number],
                 capsize=3,
@@ -113,7 +112,7 @@ def effect_figure(results: DataSetResults, found: Sequence[Effect]) -> Figure:
     style(axis, "difference of the accuracy (percentage points)", "")
     axis.grid(False, axis="y")
     axis.tick_params(axis="y", labelcolor=INK, labelsize=8.5)
-    figure.legend(loc="outside upper center", ncols=2, fontsize=8.5, frameon=False, labelcolor=INK)
+    _legend_above(figure, axis, columns=2)
     return figure
 
 
@@ -135,7 +134,7 @@ def parameter_panels(results: DataSetResults) -> list[tuple[str, str, Figure]]:
         for attack in ("none", results.strongest):
             figure = new_figure(*PANEL)
             axis = figure.subplots()
-            draw_panel(axis, parameter, rows, attack)
+            draw_panel(axis, parameter, rows, attack, spread=_half_width)
             title = ATTACKS[attack] if attack == "none" else f"{ATTACKS[attack]} at epsilon {results.epsilon:g}"
             style(axis, LABELS[parameter], "accuracy", title=title)
             if any(label for label in axis.get_legend_handles_labels()[1]):
@@ -175,6 +174,13 @@ def learning_panels(results: DataSetResults, most: int) -> list[tuple[str, Figur
         bottom.xaxis.get_major_locator().set_params(integer=True)
         panels.append((_phrase(members[0], names), figure))
     return panels
+
+
+def _legend_above(figure: Figure, axis: Axes, *, columns: int) -> None:
+    """Name the lines above the axes, where they hide nothing."""
+    handles, labels = axis.get_legend_handles_labels()
+    style_of = {"fontsize": 8.5, "frameon": False, "labelcolor": INK, "columnspacing": 1.4, "handlelength": 2.0}
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, **style_of)
 
 
 def _shown_values(results: DataSetResults, effect: Effect) -> list[Any]:
@@ -254,6 +260,10 @@ def _mean(networks: Iterable[Network], attack: str, epsilon: float) -> float:
 
 def _accuracy(network: Network, attack: str, epsilon: float) -> float:
     return network.accuracy(attack, epsilon) or 0.0
+
+
+def _half_width(summary: OverSeeds) -> float:
+    return summary.interval.half_width if summary.interval else 0.0
 
 
 def _phrase(network: Network, names: Sequence[str]) -> str:
