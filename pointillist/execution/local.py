@@ -13,23 +13,21 @@ import itertools
 import os
 import selectors
 import signal as signals
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable, Iterable, Mapping
 
-from pointillist.definition.directives import Directives, evaluate
-from pointillist.definition.operations import Operation
 from pointillist.errors import PointillistError, UserOperationError
-from pointillist.execution.commands import SESSION_VARIABLE, command_line, needs_own_process
-from pointillist.execution.machine import NOTHING, Needs, threads_of
-from pointillist.execution.processes import Ended, InlineCall, NoProcess, Process, ShellProcess, Worker
+from pointillist.execution.commands import SESSION_VARIABLE
+from pointillist.execution.launch import Launcher
+from pointillist.execution.machine import NOTHING, Needs
+from pointillist.execution.processes import Ended, NoProcess, Process
 from pointillist.execution.ready import ReadyTasks
 from pointillist.execution.requeues import WARNING, earlier_starts, has_stopped, is_warned, most_requeues, spent
+from pointillist.execution.stops import Stops
 from pointillist.execution.terms import Observer, Rules, Summary
-from pointillist.execution.work import REPORT_VARIABLE, Work
+from pointillist.execution.work import Work
+from pointillist.execution.workers import Worker
 from pointillist.state.journal import Attempt, JournalWriter, Outcome
 from pointillist.state.place import SUBMISSION_VARIABLE, Place, warned_from
 from pointillist.state.plan import Plan, State, Task
@@ -43,6 +41,15 @@ LAST_WORDS_S = 5.0
 
 LONGEST_PAUSE_S = 60.0
 """Before a task is tried again the run waits 1, 2, 4, ... seconds, and never longer than this."""
+
+BRIEF_S = 0.02
+"""Tasks of an operation of which several, one after the other, took no longer than this are lined up."""
+
+BRIEF_ONES = 3
+"""So many of them."""
+
+AHEAD = 4
+"""So many tasks are lined up behind one that runs: waiting for us would take them as long as the work."""
 
 
 class LocalRun:
@@ -95,17 +102,15 @@ class LocalRun:
         """How often each task has ended in this run, and that is the end of it."""
         self._failures: Counter[tuple[str, str]] = Counter()
         self._last_attempt: dict[tuple[str, str], Attempt] = {}
-        self._directives: dict[tuple[str, str], Directives] = {}
+        self._refused: set[tuple[str, str]] = set()
         self._paused: list[tuple[float, int, Task]] = []
-        self._running: list[Work] = []
-        self._idle: list[Worker] = []
-        self._workers: list[Worker] = []
+        self._running: dict[Process, Work] = {}
+        self._brief: Counter[str] = Counter()
+        """How many tasks of an operation, up to the last one, have been brief."""
+        self._next_look = 0.0
         self._summary = Summary()
-        self._stops = 0
-        self._told = 0
-        self._stop_signal: int = signals.SIGINT
+        self._stops = Stops()
         self._gives_up = False
-        self._warnings = 0
         self._warned_from = warned_from()
         self._place = Place.here()
         self._numbers = itertools.count(1)
@@ -115,11 +120,19 @@ class LocalRun:
         self._sessions.sweep()
         self._session = self._sessions.open()
         self._journal = JournalWriter(self._plan.journal, self._session)
+        self._launcher = Launcher(
+            self._plan,
+            self._session,
+            root=self._root,
+            state_folder=self._state_folder,
+            rules=self._rules,
+            entrypoint=self._entrypoint,
+        )
         self._selector = selectors.DefaultSelector()
         # Commands that come back to this project know by it that their task is claimed already.
         os.environ[SESSION_VARIABLE] = self._session.id
         try:
-            with self._signals():
+            with contextlib.nullcontext() if self._rules.inline else self._stops.noted(self._selector):
                 self._consider(self._plan.tasks_in(self._startable))
                 while self._go_on():
                     self._wait()
@@ -127,7 +140,7 @@ class LocalRun:
             self._shut_down()
         for _, _, task in self._paused:
             self._summary.failed.append((task, self._last_attempt[task.key]))
-        self._summary.was_interrupted = self._stops > 0
+        self._summary.was_interrupted = self._stops.count > 0
         self._summary.elsewhere = [task for task in self._plan.tasks_in({State.RUNNING}) if self._wants(task)]
         return self._summary
 
@@ -141,8 +154,8 @@ class LocalRun:
             if not tasks:
                 break
             self._start(tasks)
-            self._follow()
         if self._running:
+            self._line_up()
             return True
         if self._is_stopping or self._left == 0:
             return False
@@ -156,7 +169,7 @@ class LocalRun:
 
     @property
     def _is_stopping(self) -> bool:
-        return self._stops > 0 or self._warnings > 0 or self._gives_up
+        return self._stops.count > 0 or self._stops.warnings > 0 or self._gives_up
 
     def _consider(self, tasks: Iterable[Task]) -> None:
         """Note for each task whether it could start now."""
@@ -170,18 +183,23 @@ class LocalRun:
 
     def _add_ready(self, task: Task) -> None:
         machine = self._rules.machine
-        lack = machine.lacks(self._needs(task)) if machine is not None else ""
-        if lack:
-            refused = self._summary.too_large.setdefault(lack, [])
-            if task not in refused:
-                refused.append(task)
-        else:
+        lack = machine.lacks(self._launcher.needs_of(task)) if machine is not None else ""
+        if not lack:
             self._ready.add(task)
+        elif task.key not in self._refused:
+            self._refused.add(task.key)
+            self._summary.too_large.setdefault(lack, []).append(task)
 
     def _next(self) -> list[Task]:
         """Take the tasks that a free process should work on: claimed, and eligible at this moment."""
         while True:
-            taken = self._ready.take(self._fits, shares=self._shares, weight=self._weight, most=self._left)
+            taken = self._ready.take(
+                self._fits,
+                alike=self._launcher.are_alike,
+                shares=self._shares,
+                weight=self._launcher.weight_of,
+                most=self._left,
+            )
             claimed = [task for task in taken if self._claim(task) and not self._is_spent(task)]
             if claimed or not taken:
                 return claimed
@@ -190,34 +208,13 @@ class LocalRun:
         """Return how many processes will share the tasks of a batched operation that are ready now."""
         free = self._rules.slots - len(self._running)
         # A process at work on a single task, or on the end of a batch, will soon be free to take its share.
-        soon = sum(work.is_nearly_through for work in self._running)
+        soon = sum(work.is_nearly_through for work in self._running.values())
         # What a cluster job was given is its own; the other sessions of the project have shares of theirs.
         others = 0 if os.environ.get(SUBMISSION_VARIABLE) else self._sessions.count_alive() - 1
         return free + soon + others
 
     def _fits(self, task: Task) -> bool:
-        return self._rules.machine is None or self._rules.machine.fits(self._needs(task))
-
-    def _needs(self, task: Task) -> Needs:
-        try:
-            return Needs.of(self._directives_of(task))
-        except Exception:
-            return Needs()  # it fails when it is started, and says why
-
-    def _weight(self, task: Task) -> float:
-        try:
-            walltime = self._directives_of(task)["walltime"]
-        except Exception:
-            return 1.0
-        return 1.0 if walltime is None else float(walltime.total_seconds())
-
-    def _directives_of(self, task: Task) -> Directives:
-        """Return what a task asks of the machine; alike for all tasks when no directive is a function of the jobs."""
-        declared = task.operation.directives
-        key = task.key if any(callable(value) for value in declared.values()) else (task.operation.name, "")
-        if key not in self._directives:
-            self._directives[key] = evaluate(declared, lambda: tuple(self._jobs(task)), operation=task.operation.name)
-        return self._directives[key]
+        return self._rules.machine is None or self._rules.machine.fits(self._launcher.needs_of(task))
 
     def _claim(self, task: Task) -> bool:
         """Claim a task and make sure that it still has to be done."""
@@ -242,7 +239,7 @@ class LocalRun:
     def _is_spent(self, task: Task) -> bool:
         """Give up a claimed task for which its cluster job was put back more often than it allows."""
         try:
-            most = most_requeues(self._directives_of(task))
+            most = most_requeues(self._launcher.directives_of(task))
         except Exception:
             return False  # it fails when it is started, and says why
         count = 0 if most is None else self._starts(task)
@@ -258,139 +255,176 @@ class LocalRun:
         return True
 
     def _start(self, tasks: list[Task]) -> None:
+        work = self._prepared(tasks)
+        if self._rules.machine is not None:
+            work.grant = self._rules.machine.take(Needs.largest(map(self._launcher.needs_of, tasks)))
+        self._record(work)
+        self._launcher.launch(work)
+        self._begin(work)
+
+    def _prepared(self, tasks: list[Task]) -> Work:
+        """Make a piece of work of tasks that were claimed."""
         operation = tasks[0].operation
-        machine = self._rules.machine
         for task in tasks:
             self._plan.note_running(task, self._session.id)
-            self._observer.started(task)
         if self._left is not None:
             self._left -= len(tasks)
         batch = f"{self._session.id}-{next(self._numbers)}" if len(tasks) > 1 else None
-        log, log_fd = self._new_log(operation.name, batch or tasks[0].aggregate.id)
-        relative = os.path.relpath(log, self._root)
-        work = Work(
-            operation,
-            {t.aggregate.id: t for t in tasks},
-            {t.aggregate.id: self._journal.start(*t.key, log=relative, batch=batch) for t in tasks},
-            log,
-            log_fd,
-            machine.take(Needs.largest(map(self._needs, tasks))) if machine is not None else NOTHING,
-            NoProcess(),
-            report=f"{log}.report" if operation.is_batched and operation.cmd else None,
-            deadline=time.monotonic() + self._rules.timeout_s if self._rules.timeout_s is not None else None,
+        log, log_fd = self._launcher.open_log(operation.name, batch or tasks[0].aggregate.id)
+        by_id = {task.aggregate.id: task for task in tasks}
+        report = f"{log}.report" if operation.is_batched and operation.cmd else None
+        work = Work(operation, by_id, {}, log, log_fd, NOTHING, NoProcess(), batch=batch, report=report)
+        work.open = set(by_id)
+        return work
+
+    def _record(self, work: Work) -> None:
+        """Record that tasks are about to begin; nothing begins before that is written."""
+        log = os.path.relpath(work.log, self._root)
+        for task_id, task in work.tasks.items():
+            work.attempts[task_id] = self._journal.start(*task.key, log=log, batch=work.batch)
+
+    def _begin(self, work: Work) -> None:
+        """Take note that a piece of work has its process, and look at it when there is news."""
+        work.began = time.monotonic()
+        if self._rules.timeout_s is not None:
+            work.deadline = work.began + self._rules.timeout_s
+        for task in work.tasks.values():
+            self._observer.started(task)
+        process = work.process
+        self._running[process] = work
+        handle = process.fileno()
+        if handle is None:
+            self._follow([work])
+        elif handle not in self._selector.get_map():
+            self._selector.register(handle, selectors.EVENT_READ, process)
+
+    # Lining up brief tasks
+
+    def _line_up(self) -> None:
+        """Choose what the processes at brief tasks do next, so that nobody waits for us in between.
+
+        Only tasks of which the engine knows that the ones before don't change whether they may run: tasks on single
+        jobs whose conditions say what they read. Each is claimed, and asked its conditions, like any other.
+        """
+        if self._is_stopping or self._rules.fail_fast or self._rules.inline:
+            return
+        for work in list(self._running.values()):
+            while len(work.ahead) < AHEAD and self._left != 0 and self._is_brief(work):
+                task = self._ready.take_first(lambda task, work=work: self._may_follow(task, work))  # type: ignore[misc]
+                if task is None or not self._claim(task) or self._is_spent(task):
+                    break
+                self._put_behind(task, work)
+
+    def _is_brief(self, work: Work) -> bool:
+        return (
+            self._brief[work.operation.name] >= BRIEF_ONES
+            and not work.operation.is_batched
+            and time.monotonic() - work.began < BRIEF_S
+            and work.timed_out_after is None
         )
-        work.open = set(work.tasks)
-        try:
-            work.process = self._process(work)
-        except Exception as error:
-            os.write(log_fd, f"{type(error).__name__}: {error}\n".encode())
-            work.process = NoProcess(Ended(1, f"{type(error).__name__}: {error}"))
-        self._running.append(work)
-        handle = work.process.fileno()
-        if handle is not None:
-            self._selector.register(handle, selectors.EVENT_READ, work)
 
-    def _new_log(self, operation: str, name: str) -> tuple[str, int]:
-        """Make a log; the first attempt's has a plain name, later ones are numbered."""
-        folder = os.path.join(self._state_folder, "logs", quote(operation, safe=""))
-        for number in itertools.count(1):
-            path = os.path.join(folder, f"{name}.log" if number == 1 else f"{name}.{number}.log")
-            try:
-                return path, os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileExistsError:
-                continue
-            except FileNotFoundError:
-                os.makedirs(folder, exist_ok=True)
-                return self._new_log(operation, name)
-        raise AssertionError("there is always a next number")
+    def _may_follow(self, task: Task, work: Work) -> bool:
+        operation = task.operation
+        return (
+            operation is work.operation
+            and operation.aggregator.is_single
+            and self._launcher.needs_of(task) == self._launcher.needs_of(next(iter(work.tasks.values())))
+            and self._plan.facts.are_declared((*operation.pre, *operation.post))
+        )
 
-    def _process(self, work: Work) -> Process:
-        job_ids = [i for task in work.tasks.values() for i in task.aggregate.job_ids]
-        directives = self._directives_of(next(iter(work.tasks.values())))
-        threads = threads_of(directives)
-        # Tasks that share the machine keep to their share; a task alone keeps to what was declared, if anything was.
-        limited = self._rules.machine is not None or directives["omp_num_threads"]
-        env = work.grant.variables(threads) if limited else {}
-        if work.operation.cmd or needs_own_process(work.operation):
-            jobs = [self._plan.workspace.job(i) for i in job_ids]
-            if work.operation.cmd:
-                for task in work.tasks.values():
-                    work.operation.hooks.start(work.operation.name, *self._jobs(task))
-            command = command_line(work.operation, list(work.tasks), jobs, entrypoint=self._entrypoint)
-            if work.report:
-                env[REPORT_VARIABLE] = work.report
-            return ShellProcess(
-                command,
-                output=work.log_fd,
-                script=f"{work.log}.sh",
-                cwd=self._root,
-                env=env,
-                keep_fd=self._session.lock_fd,
-            )
-        if self._rules.inline:
-            return InlineCall(lambda: self._call(work.operation.name, {}, *job_ids), log=work.log)
-        worker = self._idle.pop() if self._idle else self._new_worker()
-        worker.call(work.log, work.operation.name, env, *job_ids)
-        return worker
+    def _put_behind(self, task: Task, work: Work) -> None:
+        follower = self._prepared([task])
+        follower.was_ahead = True
+        if isinstance(work.process, Worker):
+            follower.grant = work.grant
+            self._record(follower)
+            self._launcher.launch(follower, behind=work.process)
+        work.ahead.append(follower)
 
-    def _new_worker(self) -> Worker:
-        close = [handle for worker in self._workers if (handle := worker.fileno()) is not None]
-        worker = Worker(self._call, close_fds=close, cwd=self._root)
-        self._workers.append(worker)
-        return worker
+    def _advance(self, work: Work) -> None:
+        """Let what stands behind an ended piece of work begin."""
+        if isinstance(work.process, Worker) and not work.process.is_alive:
+            self._put_back(work, len(work.ahead))
+        elif self._is_stopping or not work.ahead:
+            self._recall(work)
+        if not work.ahead:
+            return
+        follower, *follower.ahead = work.ahead
+        work.ahead, follower.grant, work.grant = [], work.grant, NOTHING
+        if not isinstance(work.process, Worker):
+            self._record(follower)
+            self._launcher.launch(follower)
+        self._begin(follower)
+        if self._stops.count:  # its process may have begun it just before it was told
+            follower.process.signal(self._stops.signal)
 
-    def _call(self, name: str, env: dict[str, str], *job_ids: str) -> None:
-        """Do a Python operation; the environment is as before when the worker takes its next task."""
-        operation: Operation = self._plan.definition.operations[name]
-        before = {key: os.environ.get(key) for key in env}
-        os.environ.update(env)
-        try:
-            operation.work([self._plan.workspace.job(i) for i in job_ids])
-        finally:
-            for key, value in before.items():
-                if value is None:
-                    os.environ.pop(key, None)
-                else:
-                    os.environ[key] = value
+    def _recall(self, work: Work) -> None:
+        """Take back what stands behind a piece of work and has not begun."""
+        if work.ahead:
+            process = work.process
+            self._put_back(work, process.take_back() if isinstance(process, Worker) else len(work.ahead))
 
-    def _jobs(self, task: Task) -> list[Any]:
-        return [self._plan.workspace.job(i) for i in task.aggregate.job_ids]
+    def _put_back(self, work: Work, count: int) -> None:
+        """Give up the last of what stands behind a piece of work, as if it had never been chosen."""
+        for _ in range(count):
+            follower = work.ahead.pop()
+            for attempt in follower.attempts.values():
+                self._journal.withdraw(attempt)
+            if self._left is not None:
+                self._left += len(follower.tasks)
+            follower.close()
+            for task in follower.tasks.values():
+                self._sessions.release(*task.key)
+                self._plan.note_running(task, None)
+                self._consider(self._plan.update(task))
 
     # Following and judging
 
     def _wait(self) -> None:
         """Wait for news, at most until the next tick, and take note of them."""
-        blind = any(work.process.fileno() is None for work in self._running)
-        self._selector.select(0.01 if blind else TICK_S)
+        blind = any(process.fileno() is None for process in self._running)
+        events = self._selector.select(0.01 if blind else TICK_S)
+        self._stops.calm()
         if self._warned_from is not None and time.time() >= self._warned_from:
-            self._warn(WARNING, None)
+            self._stops.warnings += 1
             self._warned_from = None
-        if self._wakeup is not None:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wakeup, 4096)
-        self._follow()
-        self._session.touch()
-        self._observer.tick(running=sum(len(work.open) for work in self._running))
+        if blind or not events or self._stops.warnings or time.monotonic() >= self._next_look:
+            self._follow(list(self._running.values()))
+            self._session.touch()
+            self._observer.tick(running=sum(len(work.open) for work in self._running.values()))
+            self._next_look = time.monotonic() + TICK_S
+            return
+        for key, _ in events:
+            if key.data in self._running:
+                self._follow([self._running[key.data]])
+            elif isinstance(key.data, Worker) and key.data.poll() is not None:  # it has died while it was idle
+                self._selector.unregister(key.fd)
+                self._launcher.forget(key.data)
 
-    def _follow(self) -> None:
+    def _follow(self, works: list[Work]) -> None:
         self._pass_on_stops()
         self._pass_on_warnings()
-        for work in list(self._running):
+        for work in works:
             handle = work.process.fileno()
             ended = work.process.poll()
             work.pass_output(self._observer.output, everything=ended is not None)
             for task_id, error in work.read_report():
                 self._judge(work, task_id, Ended(1, error) if error else Ended(0))
             if ended is not None:
-                if handle is not None:
+                if handle is not None and not (isinstance(work.process, Worker) and work.process.is_alive):
                     self._selector.unregister(handle)
-                self._running.remove(work)
+                work.process.release()
+                del self._running[work.process]
+                self._advance(work)
                 self._finish(work, ended)
             elif work.is_late:
                 self._time_out(work)
+            elif work.ahead and time.monotonic() - work.began > BRIEF_S:
+                self._recall(work)
 
     def _time_out(self, work: Work) -> None:
         """Ask a process whose time is up to end, and the second time kill it, with all its children."""
+        self._recall(work)
         first = work.timed_out_after is None
         work.process.signal(signals.SIGTERM if first else signals.SIGKILL)
         work.timed_out_after = self._rules.timeout_s
@@ -403,13 +437,15 @@ class LocalRun:
         if work.timed_out_after is not None:
             late = f"it took longer than {work.timed_out_after:g} s"
             ended = Ended(ended.exit_code or -signals.SIGTERM, late, ended.usage)
-        if isinstance(work.process, Worker) and work.process.is_alive:
-            self._idle.append(work.process)
+        if work.process not in self._running:
+            self._launcher.is_done_with(work.process)
         if self._rules.machine is not None:
             self._rules.machine.give_back(work.grant)
         if ended.was_interrupted and self._rules.inline:
-            self._stops += 1
-        died = ended.exit_code != 0 and not self._stops
+            self._stops.count += 1
+        is_brief = time.monotonic() - work.began < BRIEF_S
+        self._brief[work.operation.name] = self._brief[work.operation.name] + 1 if is_brief else 0
+        died = ended.exit_code != 0 and not self._stops.count
         for task_id in list(work.tasks):
             if task_id not in work.open:
                 continue
@@ -433,7 +469,7 @@ class LocalRun:
                 unmet = [str(c) for c in task.operation.post if not self._plan.facts.holds(c, task.aggregate)]
                 outcome = Outcome.ENDED
                 message = f"it ended well, but its post-condition does not hold: {unmet[0]}" if unmet else ""
-            elif self._stops:
+            elif self._stops.count:
                 outcome, message = Outcome.INTERRUPTED, "stopped by the user"
             else:
                 outcome, message = Outcome.FAILED, ended.in_words()
@@ -443,7 +479,7 @@ class LocalRun:
 
     def _stopped_in_time(self, task: Task) -> tuple[Outcome, str]:
         """Decide about a task that has stopped because the time of its cluster job is nearly up."""
-        most = most_requeues(self._directives_of(task))
+        most = most_requeues(self._launcher.directives_of(task))
         count = self._starts(task)
         if most is not None and self._place is not None and count >= most:
             return Outcome.FAILED, f"it ran short of time; {spent(count, most)}"
@@ -463,20 +499,26 @@ class LocalRun:
         if work.operation.cmd and work.operation.hooks:
             try:
                 error = UserOperationError(message) if outcome in (Outcome.FAILED, Outcome.INTERRUPTED) else None
-                work.operation.hooks.end(work.operation.name, error, *self._jobs(task))
+                work.operation.hooks.end(work.operation.name, error, *self._launcher.jobs(task))
             except Exception as error:
                 outcome, message = Outcome.FAILED, f"a hook raised {type(error).__name__}: {error}"
         fingerprint = self._plan.fingerprint(task) if outcome is Outcome.FAILED else ""
         usage = ended.usage if len(work.tasks) == 1 else None
         self._journal.end(
-            attempt, outcome, exit_code=ended.exit_code, message=message, fingerprint=fingerprint, usage=usage
+            attempt,
+            outcome,
+            exit_code=ended.exit_code,
+            message=message,
+            fingerprint=fingerprint,
+            usage=usage,
+            began=ended.began if work.was_ahead else None,
         )
         self._sessions.release(*task.key)
         self._plan.note_running(task, None)
         if outcome is Outcome.FAILED and self._may_retry(task):
             self._last_attempt[task.key] = attempt
             self._pause(task)
-        elif outcome is not Outcome.INTERRUPTED or self._stops or self._warnings:
+        elif outcome is not Outcome.INTERRUPTED or self._stops.count or self._stops.warnings:
             self._ends[task.key] += 1
             self._failures.pop(task.key, None)
             self._summary.add(task, attempt)
@@ -501,65 +543,36 @@ class LocalRun:
 
     # Stopping
 
-    def _stop(self, number: int, _frame: Any) -> None:
-        # Only noted here: a process that is being started at this moment must hear of it, too.
-        self._stops += 1
-        self._stop_signal = number
-
     def _pass_on_stops(self) -> None:
         """Ask all that runs to end, and the second time kill it."""
-        while self._told < self._stops:
-            self._told += 1
-            again = self._told > 1
-            for work in self._running:
-                work.process.signal(signals.SIGKILL if again else self._stop_signal)
-            self._observer.interrupted(running=sum(len(work.open) for work in self._running), again=again)
-
-    def _warn(self, _number: int, _frame: Any) -> None:
-        self._warnings += 1
+        for again in self._stops.news():
+            for work in self._running.values():
+                self._recall(work)
+                work.process.signal(signals.SIGKILL if again else self._stops.signal)
+            running = sum(len(work.open) for work in self._running.values())
+            self._observer.interrupted(running=running, again=again)
 
     def _pass_on_warnings(self) -> None:
         """Tell what runs, and wants to know it, that the time of the cluster job is nearly up."""
-        if not self._warnings:
+        if not self._stops.warnings:
             return
-        for work in self._running:
-            if not work.is_warned and is_warned(self._directives_of(next(iter(work.tasks.values())))):
+        for work in self._running.values():
+            self._recall(work)
+            if not work.is_warned and is_warned(self._launcher.directives_of(next(iter(work.tasks.values())))):
                 work.is_warned = True
                 work.process.signal(WARNING)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Turn signals into a wish to stop, while the loop runs in the main thread of a program."""
-        self._wakeup: int | None = None
-        if self._rules.inline or threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        self._wakeup, write = os.pipe()
-        os.set_blocking(self._wakeup, False)
-        os.set_blocking(write, False)
-        self._selector.register(self._wakeup, selectors.EVENT_READ)
-        previous_fd = signals.set_wakeup_fd(write, warn_on_full_buffer=False)
-        previous = {n: signals.signal(n, self._stop) for n in (signals.SIGINT, signals.SIGTERM, signals.SIGHUP)}
-        previous[WARNING] = signals.signal(WARNING, self._warn)
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signals.signal(number, handler)
-            signals.set_wakeup_fd(previous_fd)
-            os.close(self._wakeup)
-            os.close(write)
 
     def _shut_down(self) -> None:
         """Leave nothing running and nothing claimed, also after an error of our own."""
         os.environ.pop(SESSION_VARIABLE, None)
-        for work in self._running:
+        for work in self._running.values():
+            self._recall(work)
             work.process.signal(signals.SIGKILL)
-            for task_id in list(work.open):
-                self._close(work, task_id, Outcome.INTERRUPTED, Ended(-signals.SIGKILL), "the run ended before it")
-            work.close()
-        for worker in self._workers:
-            worker.close()
+            for left in (work, *work.ahead):
+                for task_id in list(left.open):
+                    self._close(left, task_id, Outcome.INTERRUPTED, Ended(-signals.SIGKILL), "the run ended before it")
+                left.close()
+        self._launcher.close()
         self._selector.close()
         self._journal.close()
         self._session.close()

@@ -30,7 +30,14 @@ class Work:
     log_fd: int
     grant: Grant
     process: Process
+    batch: str | None = None
     report: str | None = None
+    began: float = 0.0
+    """When it was begun, by :func:`time.monotonic`."""
+    ahead: list[Work] = field(default_factory=list)
+    """What its process is to do next, claimed already; the first of them begins when this ends."""
+    was_ahead: bool = False
+    """Whether its process knew of it before it was its turn."""
     deadline: float | None = None
     """When its time is up, by :func:`time.monotonic`."""
     timed_out_after: float | None = None

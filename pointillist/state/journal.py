@@ -4,11 +4,12 @@ Each process that runs tasks appends JSON lines to a file of its own; readers me
 skipped. The journal adds what conditions can't know and is never asked whether a task is complete: deleting it loses
 history, not results.
 
-Every line has ``event`` (``start``, ``end`` or ``usage``) and ``time`` (seconds since 1970, UTC). A start and an end
-have the ``attempt``. A start also has ``operation``, ``aggregate``, ``log`` (relative to the project), ``host``,
-``pid``, for a batch the ``batch`` it belongs to, and on a cluster the ``cluster_job`` it was made in; an end has
-``outcome``, ``exit_code``, ``message``, of a failure the ``fingerprint`` of its inputs, and ``cpu_s`` and
-``peak_memory_bytes``. For a batch these come on a line of their own, with the ``attempts`` they are for.
+Every line has ``event`` (``start``, ``end``, ``usage`` or ``withdrawn``) and ``time`` (seconds since 1970, UTC). All
+but a usage have the ``attempt``. A start also has ``operation``, ``aggregate``, ``log`` (relative to the project),
+``host``, ``pid``, for a batch the ``batch`` it belongs to, and on a cluster the ``cluster_job`` it was made in; an end
+has ``outcome``, ``exit_code``, ``message``, of a failure the ``fingerprint`` of its inputs, ``cpu_s`` and
+``peak_memory_bytes``, and ``began`` when the attempt waited for another after its start was recorded. For a batch the
+usage comes on a line of its own, with the ``attempts`` it is for. What was withdrawn never began.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pointillist.state.place import Place
 from pointillist.state.records import SUFFIX, file_names, records
 from pointillist.state.sessions import Session, Sessions
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _ATTEMPT = re.compile(rb'"attempt": ?("[^"]*")')
 
 
@@ -102,7 +104,7 @@ class Journal:
 
     def attempts(self) -> list[Attempt]:
         """Return all attempts in the order they started."""
-        return sorted(self._read().values(), key=lambda attempt: (attempt.started, attempt.id))
+        return sorted(self._read().values(), key=_order)
 
     def last(self, operation: str, aggregate_id: str) -> Attempt | None:
         """Return the last attempt at a task."""
@@ -128,6 +130,15 @@ class Journal:
             return  # it is in the files, and nobody has asked for them yet
         self._attempts[attempt.id] = attempt
         self._last[attempt.operation, attempt.aggregate_id] = attempt
+
+    def remove(self, attempt: Attempt) -> None:
+        """Take note that an attempt this process has recorded never began."""
+        if self._attempts is not None and self._attempts.pop(attempt.id, None) is not None:
+            key = attempt.operation, attempt.aggregate_id
+            self._last.pop(key, None)
+            earlier = [a for a in self._attempts.values() if (a.operation, a.aggregate_id) == key]
+            if earlier:
+                self._last[key] = max(earlier, key=_order)
 
     def _read(self) -> dict[str, Attempt]:
         while self._attempts is None:
@@ -174,6 +185,7 @@ class Journal:
                 )
             elif record["event"] == "end" and record["attempt"] in self._attempts:
                 attempt = self._attempts[record["attempt"]]
+                attempt.started = record.get("began", attempt.started)
                 attempt.ended = record["time"]
                 attempt.outcome = Outcome(record["outcome"])
                 attempt.exit_code = record.get("exit_code")
@@ -181,6 +193,8 @@ class Journal:
                 attempt.fingerprint = record.get("fingerprint", "")
                 attempt.cpu_s = record.get("cpu_s", attempt.cpu_s)
                 attempt.peak_memory_bytes = record.get("peak_memory_bytes", attempt.peak_memory_bytes)
+            elif record["event"] == "withdrawn":
+                self._attempts.pop(record["attempt"], None)
             elif record["event"] == "usage":
                 for attempt_id in record["attempts"]:
                     if attempt_id in self._attempts:
@@ -242,8 +256,9 @@ class JournalWriter:
         message: str = "",
         fingerprint: str = "",
         usage: Usage | None = None,
+        began: float | None = None,
     ) -> None:
-        """Record how an attempt ended."""
+        """Record how an attempt ended, and when it really began, if that was later than its start was recorded."""
         attempt.ended, attempt.outcome = time.time(), outcome
         attempt.exit_code, attempt.message, attempt.fingerprint = exit_code, message, fingerprint
         record: dict[str, Any] = {
@@ -253,6 +268,8 @@ class JournalWriter:
             "outcome": outcome,
             "exit_code": exit_code,
         }
+        if began is not None:
+            attempt.started = record["began"] = round(began, 6)
         if message:
             record["message"] = message
         if fingerprint:
@@ -262,6 +279,11 @@ class JournalWriter:
             record |= {"cpu_s": round(usage.cpu_s, 4), "peak_memory_bytes": usage.peak_memory_bytes}
         self._append(record)
         self._journal.add(attempt)
+
+    def withdraw(self, attempt: Attempt) -> None:
+        """Record that an attempt whose start was recorded never began, and never will."""
+        self._append({"event": "withdrawn", "attempt": attempt.id, "time": time.time()})
+        self._journal.remove(attempt)
 
     def use(self, attempts: Sequence[Attempt], usage: Usage) -> None:
         """Record what the process of a batch has used, once it is known."""
@@ -285,7 +307,11 @@ class JournalWriter:
             path = os.path.join(self._journal.path, f"{self._session.id}.jsonl")
             self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         # One write a line: a line is there whole or, after a crash, recognisably cut off.
-        os.write(self._handle, json.dumps(record, separators=(",", ":")).encode() + b"\n")
+        os.write(self._handle, _encode(record).encode() + b"\n")
+
+
+def _order(attempt: Attempt) -> tuple[float, str]:
+    return attempt.started, attempt.id
 
 
 def _session_of(record: dict[str, Any]) -> str:

@@ -160,6 +160,52 @@ def test_killed_between_any_two_writes(make_study, undisturbed, first_call: int)
     check_end(study, undisturbed)
 
 
+BRIEF = """
+import os
+
+RECORD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "record")
+
+@Project.post.isfile("a")
+@Project.operation
+def first(job):
+    handle = os.open(RECORD, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(handle, f"first {job.id}\\n".encode())
+    os.close(handle)
+    open(job.fn("a"), "w").close()
+
+@Project.pre.after(first)
+@Project.post.isfile("b")
+@Project.operation(cmd=True)
+def second(job):
+    return f"cp {job.fn('a')} {job.fn('b')}"
+"""
+
+
+@pytest.mark.parametrize("first_call", range(1, 6))
+def test_brief_tasks_that_stood_in_line_are_lost_with_nothing(make_study, first_call: int) -> None:
+    study = make_study(BRIEF, *({"x": x} for x in range(16)))
+    (study.path.parent / "killer.py").write_text(KILLER)
+    ends = []
+    for call in range(20 + 7 * first_call, 400, 41):
+        command = [sys.executable, str(study.path.parent / "killer.py"), str(call), *study.command("run")[1:]]
+        ends.append(subprocess.run(command, cwd=study.path, capture_output=True, timeout=60).returncode)
+        _wait_until_alone(study.path)
+        states = study.cli("status").stdout.splitlines()[3:5]
+        for line, name in zip(states, "ab", strict=True):
+            done = len(list((study.path / "workspace").glob(f"*/{name}")))
+            assert line.split()[1] == str(done), line
+            assert sum(map(int, line.split()[1:])) == 16
+        if ends[-1] == 0:
+            break
+    assert -signal.SIGKILL in ends
+    study.cli("run")
+    assert len(list((study.path / "workspace").glob("*/b"))) == 16
+    # Nothing that was complete ran again; what was killed in the midst of its work may have.
+    begun = (study.path / "record").read_text().splitlines()
+    assert len(begun) == len(set(begun)) == 16
+    assert not list((study.path / ".pointillist" / "claims").glob("*/*"))
+
+
 def test_parent_killed_alone_leaves_its_children_their_tasks(make_study) -> None:
     body = """
         import time, os

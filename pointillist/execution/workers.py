@@ -1,0 +1,273 @@
+"""Forked workers for Python operations, and calls in this process.
+
+A worker has everything this process has imported, so a call costs a message, not a start. It may be given several calls
+ahead, so that it need not wait for us in between; a call that it has not begun can be taken back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import resource
+import signal as signals
+import socket
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pointillist.execution.processes import Ended, NoProcess, usage_of
+from pointillist.state.journal import Usage
+
+LONGEST_MESSAGE = 2000
+"""So much of what an exception says goes into the journal; the log has all of it."""
+
+
+class InlineCall(NoProcess):
+    """A Python call made at once, in this process; its output goes where it always goes."""
+
+    def __init__(self, call: Callable[[], None], *, log: str) -> None:
+        super().__init__(_call(call, log))
+
+
+class Worker:
+    """A forked copy of this process that makes Python calls one after the other.
+
+    Must be made while this process has no other threads.
+
+    For each call a numbered token lies in a pipe that both sides can read: who takes it out has the call, so that a
+    call is either begun or taken back, never both.
+
+    Parameters
+    ----------
+    function
+        Called in the worker with what :meth:`call` is given.
+    close_fds
+        Descriptors of this process that the worker must not hold.
+    cwd
+        Folder to work in.
+    """
+
+    def __init__(self, function: Callable[..., None], *, close_fds: Sequence[int], cwd: str) -> None:
+        ours, theirs = socket.socketpair()
+        self._tokens, self._tokens_end = os.pipe()
+        os.set_blocking(self._tokens, False)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            ours.close()
+            for handle in close_fds:
+                with contextlib.suppress(OSError):
+                    os.close(handle)
+            _serve(function, theirs, self._tokens, cwd)
+        theirs.close()
+        ours.setblocking(False)
+        self._socket = ours
+        self._count = 0
+        self._answers: deque[bytes] = deque()
+        self._partial = b""
+        self._died: Ended | None = None
+
+    def fileno(self) -> int | None:
+        return self._socket.fileno() if self._socket.fileno() >= 0 else None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take another call."""
+        return self._socket.fileno() >= 0
+
+    def call(self, log: str, *arguments: Any) -> None:
+        """Ask for a call, to be made when those before it have ended; ``arguments`` must be plain data."""
+        self._count += 1
+        request = json.dumps([self._count, log, arguments]).encode() + b"\n"
+        if not self.is_alive:
+            return
+        try:
+            os.write(self._tokens_end, _token(self._count))
+            self._socket.setblocking(True)
+            self._socket.sendall(request)
+            self._socket.setblocking(False)
+        except OSError:
+            while self._died is None:  # what it has answered before it died still counts
+                self._receive()
+
+    def take_back(self) -> int:
+        """Take back all calls that it has not begun; return how many these are."""
+        count = 0
+        if self.is_alive:
+            while _next_token(self._tokens) is not None:
+                count += 1
+        return count
+
+    def poll(self) -> Ended | None:
+        """Return how the first call ended of which that was not said yet; None while it is being made."""
+        if not self._answers and self._died is None:
+            self._receive()
+        if self._answers:
+            code, error, cpu_s, memory, began = json.loads(self._answers.popleft())
+            return Ended(code, error, Usage(cpu_s, memory), began)
+        return self._died
+
+    def release(self) -> None:
+        return  # it lets go of it when it dies
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._pid, number)
+
+    def close(self) -> None:
+        """Let the worker go; it ends when it has nothing to do."""
+        if self.is_alive:
+            self._reap()
+
+    def _receive(self) -> None:
+        try:
+            text = self._socket.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            text = b""
+        if not text:
+            self._died = self._reap()
+            return
+        *lines, self._partial = (self._partial + text).split(b"\n")
+        self._answers.extend(lines)
+
+    def _reap(self) -> Ended:
+        self._socket.close()
+        os.close(self._tokens)
+        os.close(self._tokens_end)
+        _, status, used = os.wait4(self._pid, 0)
+        return Ended(os.waitstatus_to_exitcode(status), usage=usage_of(used))
+
+    @property
+    def handles(self) -> list[int]:
+        """The descriptors of this side."""
+        return [self._socket.fileno(), self._tokens, self._tokens_end] if self.is_alive else []
+
+
+_TOKEN_LENGTH = 8
+
+
+def _token(number: int) -> bytes:
+    return number.to_bytes(_TOKEN_LENGTH, "big")
+
+
+def _next_token(pipe: int) -> int | None:
+    """Take the next token out of a pipe; None when there is none. Pipes hand out so few bytes whole or not at all."""
+    try:
+        return int.from_bytes(os.read(pipe, _TOKEN_LENGTH), "big") or None
+    except BlockingIOError:
+        return None
+
+
+def _usage_so_far() -> Usage:
+    """Return what this process and its children have used since it began."""
+    return usage_of(resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+
+
+def _requests(channel: socket.socket, tokens: int) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the calls that arrive and are not taken back, until the other side closes."""
+    token: int | None = None
+    with channel.makefile("rb") as lines:
+        for line in lines:
+            number, log, arguments = json.loads(line)
+            if token is None or token < number:
+                token = _next_token(tokens)
+            if token == number:
+                yield log, arguments
+
+
+def _serve(function: Callable[..., None], channel: socket.socket, tokens: int, cwd: str) -> None:
+    """Make the calls that arrive, until the other side closes. Never returns, whatever the user's code does."""
+    pid = os.getpid()
+    try:
+        os.setsid()
+        signals.set_wakeup_fd(-1)
+        signals.signal(signals.SIGINT, signals.SIG_IGN)
+        signals.signal(signals.SIGTERM, signals.SIG_DFL)
+        signals.signal(signals.SIGUSR1, signals.SIG_DFL)
+        signals.signal(signals.SIGHUP, signals.SIG_DFL)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        for log, arguments in _requests(channel, tokens):
+            os.chdir(cwd)
+            _print_to(log)
+            began, before = time.time(), _usage_so_far().cpu_s
+            ended = _call(lambda arguments=arguments: function(*arguments), log, in_worker=True)  # type: ignore[misc]
+            if os.getpid() != pid:
+                break  # a copy that the call has forked has come back from it, too
+            used = _usage_so_far()
+            answer = [ended.exit_code, ended.error, used.cpu_s - before, used.peak_memory_bytes, began]
+            channel.sendall(json.dumps(answer).encode() + b"\n")
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(70)
+
+
+def _print_to(log: str) -> None:
+    """Send to a log what this process prints from now on, also when its streams were closed or taken away."""
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    if handle <= 2:
+        handle = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    # Made anew each time: the last call may have done anything to them.
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - lives until the next call
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+
+
+def _call(call: Callable[[], None], log: str, *, in_worker: bool = False) -> Ended:
+    """Make a call and say how it ended; a traceback goes to the log."""
+    try:
+        previous = signals.getsignal(signals.SIGINT)
+        if in_worker:
+            signals.signal(signals.SIGINT, signals.default_int_handler)
+        try:
+            call()
+        finally:
+            if in_worker:
+                signals.signal(signals.SIGINT, previous)
+                _flush()
+    except KeyboardInterrupt:
+        return Ended(-signals.SIGINT)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+        return Ended(code, "" if code == 0 else f"SystemExit: {error.code}")
+    except BaseException as error:
+        with contextlib.suppress(OSError), open(log, "a", encoding="utf-8", errors="replace") as file:
+            file.write(_user_traceback(error))
+        return Ended(1, _shortened(f"{type(error).__name__}: {error}"))
+    return Ended(0)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def _shortened(message: str) -> str:
+    """Leave the middle out of a message that nobody would read."""
+    return (
+        message
+        if len(message) <= LONGEST_MESSAGE
+        else f"{message[: LONGEST_MESSAGE // 2]} ... {message[-LONGEST_MESSAGE // 2 :]}"
+    )
+
+
+def _user_traceback(error: BaseException) -> str:
+    """Format a traceback from the user's first frame on; frames of the engine are of no use to the user."""
+    frame = error.__traceback__
+    here = os.path.dirname(os.path.abspath(__file__))
+    while frame is not None and os.path.abspath(frame.tb_frame.f_code.co_filename).startswith(here):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))
