@@ -40,8 +40,8 @@ class Facts:
         return self._workspace.folder(job_id)
 
     def job(self, job_id: str) -> Any:
-        """Return the signac job."""
-        return self._workspace.job(job_id)
+        """Return the job as a user's condition sees it."""
+        return self._workspace.seen_job(job_id)
 
     def operation_of(self, function: Callable[..., Any]) -> Operation:
         """Return the operation a function was declared as."""

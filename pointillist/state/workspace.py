@@ -20,6 +20,7 @@ from pointillist.definition.conditions import JobCondition
 from pointillist.definition.grid import STATEPOINT, statepoint_id
 from pointillist.errors import BrokenJobError, PointillistError
 from pointillist.state import cache
+from pointillist.state.jobs import SeenJob
 from pointillist.state.slices import in_slices
 from pointillist.state.survey import VALID, YES, Survey, is_file, make_survey
 
@@ -219,6 +220,10 @@ class Workspace:
         if job_id not in self._jobs:
             self._jobs[job_id] = self._open_job(self.statepoint(job_id), job_id)
         return self._jobs[job_id]
+
+    def seen_job(self, job_id: str) -> SeenJob:
+        """Return what stands for the signac job until somebody needs it."""
+        return SeenJob(job_id, os.path.join(self.path, job_id), self.statepoint, self.job)
 
     def fingerprint(self, job_ids: Iterable[str]) -> str:
         """Return a hash of what some folders hold, by names, sizes and times."""
