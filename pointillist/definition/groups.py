@@ -86,7 +86,11 @@ class Group:
         return self.operations.keys().isdisjoint(group.operations)
 
     def __repr__(self) -> str:
-        return f"Group({self.name!r}, operations={list(self.operations)})"
+        return (
+            f"{type(self).__name__}(name={self.name!r}, operations={list(self.operations)},"
+            f" operation_directives={self.operation_directives}, submit_options={self.submit_options!r},"
+            f" run_options={self.run_options!r})"
+        )
 
 
 def choose(patterns: Iterable[str], groups: Mapping[str, Group], *, may_overlap: bool = False) -> list[Group]:

@@ -51,7 +51,7 @@ def planned(
     """
     if not isinstance(ignore_conditions, IgnoreConditions):
         raise ValueError(f"ignore_conditions must be of IgnoreConditions, not {ignore_conditions!r}.")
-    definition = chosen_definition(project, [names] if isinstance(names, str) else names, ignore_conditions)
+    definition = chosen_definition(project, _known_names(project, names), ignore_conditions)
     if jobs is None:
         return project.plan(definition), Selection(list(definition.operations))
     ids = {get_aggregate_id(entry if isinstance(entry, (tuple, list)) else (entry,)) for entry in jobs}
@@ -59,8 +59,33 @@ def planned(
     known = {task.aggregate.id for task in plan.tasks()}
     unknown = sorted(ids - known - set(plan.workspace.broken) - set(plan.workspace.job_ids))
     if unknown:
+        older = plan.older_ids()
+        ids = {older.get(i, i) for i in ids}
+        unknown = [i for i in unknown if i not in older]
+    if unknown:
         raise SelectionError(f"{unknown[0]} is no job or aggregate of this project.")
     return plan, Selection(list(definition.operations), ids)
+
+
+def _known_names(project: FlowProject, names: Iterable[str] | None) -> list[str] | None:
+    """Return the names that match something; say of the others on standard error that they do not.
+
+    Raises
+    ------
+    ValueError
+        When there is one text instead of several.
+    """
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise ValueError(f"The names of operations must be several: names=[{names!r}].")
+    names = list(names)
+    groups = project.definition.groups
+    unknown = [name for name in names if not any(n == name or re.fullmatch(name, n) for n in groups)]
+    if unknown:
+        near = " ".join(near_matches(name, groups) for name in unknown)
+        print(f"Unrecognized flow operation(s): {', '.join(unknown)}. {near}".strip(), file=sys.stderr)
+    return [name for name in names if name not in unknown]
 
 
 def chosen_definition(

@@ -15,6 +15,7 @@ from pointillist.definition.operations import Operation
 from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, TaskRunningError
 from pointillist.execution.commands import SESSION_VARIABLE, shell_command
 from pointillist.state.journal import JournalWriter, Outcome
+from pointillist.state.older import older_ids
 from pointillist.state.selection import aggregate_ids
 from pointillist.state.workspace import Workspace
 
@@ -87,7 +88,8 @@ def _aggregates(workspace: Workspace, operation: Operation, ids: Sequence[str]) 
     aggregates = operation.aggregator.aggregates(workspace, workspace.job_ids)
     if not ids:
         return aggregates
-    chosen = aggregate_ids(ids, [aggregate.id for aggregate in aggregates])
+    known = [aggregate.id for aggregate in aggregates]
+    chosen = aggregate_ids(ids, known, lambda: older_ids(workspace, [operation]))
     return [aggregate for aggregate in aggregates if aggregate.id in chosen]
 
 

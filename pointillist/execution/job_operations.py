@@ -77,11 +77,17 @@ def next_operations(
     names: Iterable[str] | None,
     ignore_conditions: IgnoreConditions,
 ) -> Iterator[JobOperation]:
-    """Yield what could run now."""
+    """Yield what could run now, job by job."""
     from pointillist.execution.api import planned
 
     plan, selection = planned(project, jobs, names, ignore_conditions)
-    yield from job_operations(project, plan, selection, (State.ELIGIBLE, State.FAILED))
+    by_aggregate: dict[str, list[JobOperation]] = {}
+    for operation in job_operations(project, plan, selection, (State.ELIGIBLE, State.FAILED)):
+        by_aggregate.setdefault(operation._task.aggregate.id, []).append(operation)
+    for operations in by_aggregate.values():
+        for operation in operations:
+            operation.directives  # noqa: B018 - impossible values are refused here and now
+            yield operation
 
 
 def job_operations(project: FlowProject, plan: Any, selection: Selection, states: Iterable[State]) -> Iterator[Any]:

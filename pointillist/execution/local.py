@@ -13,11 +13,12 @@ import itertools
 import os
 import selectors
 import signal as signals
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from pointillist.errors import PointillistError, UserOperationError
+from pointillist.errors import PointillistError
 from pointillist.execution.commands import SESSION_VARIABLE
 from pointillist.execution.launch import Launcher
 from pointillist.execution.machine import NOTHING, Needs
@@ -461,7 +462,10 @@ class LocalRun:
         task = work.tasks[task_id]
         self._plan.update(task)
         try:
-            if self._plan.is_complete(task):
+            lost = self._plan.lost(task)
+            if lost is not None and ended.exit_code == 0:
+                outcome, message = Outcome.ENDED, str(lost)
+            elif lost is None and self._plan.is_complete(task):
                 outcome, message = Outcome.COMPLETED, ""
             elif work.is_warned and has_stopped(ended.exit_code):
                 outcome, message = self._stopped_in_time(task)
@@ -498,7 +502,8 @@ class LocalRun:
         work.open.discard(task_id)
         if work.operation.cmd and work.operation.hooks:
             try:
-                error = UserOperationError(message) if outcome in (Outcome.FAILED, Outcome.INTERRUPTED) else None
+                is_bad = outcome in (Outcome.FAILED, Outcome.INTERRUPTED)
+                error = subprocess.CalledProcessError(ended.exit_code, message) if is_bad else None
                 work.operation.hooks.end(work.operation.name, error, *self._launcher.jobs(task))
             except Exception as error:
                 outcome, message = Outcome.FAILED, f"a hook raised {type(error).__name__}: {error}"

@@ -21,6 +21,7 @@ from pointillist.definition.registry import Definition
 from pointillist.errors import BrokenJobError, PointillistError, UserConditionError
 from pointillist.state.facts import OPPOSITE, Facts, both, combined, places_of
 from pointillist.state.journal import Attempt, Journal, Outcome
+from pointillist.state.older import older_ids
 from pointillist.state.sessions import Sessions
 from pointillist.state.submissions import OnCluster, Presence
 from pointillist.state.survey import NO, UNKNOWN, YES
@@ -143,6 +144,8 @@ class Plan:
         self.errors.clear()
         self._running = self._sessions.live_claims()
         self._is_surveyed = False
+        self._gone: set[str] = set()
+        """Jobs that were there, and are removed or have another state point now."""
         self._states: dict[tuple[str, str], State] = {}
         self._columns: dict[str, bytearray] = {}
         self._asked = Counter[str]()
@@ -248,12 +251,18 @@ class Plan:
             self.errors[owner.name, ""] = error
             return []
 
+    def older_ids(self) -> dict[str, str]:
+        """Return ids of aggregates by those that signac-flow has for them."""
+        return older_ids(self.workspace, self.definition.operations.values())
+
     def update(self, task: Task) -> list[Task]:
         """Ask anew what the end of a task may have changed; return the tasks it may concern, this one included."""
         job_ids = task.aggregate.job_ids
         self.workspace.forget(job_ids)
         concerned = {task.key: task}
         for job_id in job_ids:
+            if not self.workspace.has_folder(job_id):
+                self._gone.add(job_id)
             several = [t for by_job in self._with_job.values() for t in by_job.get(job_id, ())]
             self.facts.forget_job(job_id, [*(t.aggregate.id for t in several), task.aggregate.id])
             single = Aggregate(job_id, (job_id,))
@@ -274,6 +283,14 @@ class Plan:
         else:
             self._running[task.key] = session
         self._forget_state(task)
+
+    def lost(self, task: Task) -> BrokenJobError | None:
+        """Return what is wrong when a job of a task is no longer there: it must not be asked, nor be made anew."""
+        for job_id in self._gone.intersection(task.aggregate.job_ids):
+            return BrokenJobError(
+                job_id, f"Job {job_id} is no longer there: it was removed, or its state point was changed."
+            )
+        return None
 
     def is_complete(self, task: Task) -> bool:
         """Say whether a task has post-conditions and all of them hold."""
@@ -372,6 +389,8 @@ class Plan:
 
     def _work_out(self, task: Task) -> State:
         try:
+            if lost := self.lost(task):
+                raise lost
             if self.is_complete(task):
                 return State.COMPLETED
             if task.key in self._running:

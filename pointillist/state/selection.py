@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,15 @@ def operation_names(patterns: Iterable[str] | None, known: Collection[str]) -> l
     return [name for name in known if name in matched]
 
 
-def aggregate_ids(abbreviations: Iterable[str], known: Sequence[str]) -> set[str]:
+def aggregate_ids(
+    abbreviations: Iterable[str], known: Sequence[str], others: Callable[[], Mapping[str, str]] = dict
+) -> set[str]:
     """Return the full ids for full or abbreviated ones of jobs and aggregates.
+
+    Parameters
+    ----------
+    others
+        Returns ids by other names that they go by; asked for aggregates that are not known.
 
     Raises
     ------
@@ -61,6 +68,8 @@ def aggregate_ids(abbreviations: Iterable[str], known: Sequence[str]) -> set[str
     ids, matched = set(known), set()
     for abbreviation in abbreviations:
         found = [abbreviation] if abbreviation in ids else [i for i in ids if i.startswith(abbreviation)]
+        if not found and abbreviation.startswith("agg-"):
+            found = sorted({i for other, i in others().items() if other.startswith(abbreviation)})
         if len(found) != 1 or not abbreviation:
             what = f"fits {len(found)} jobs or aggregates" if found else "is no job or aggregate of this project"
             raise SelectionError(
@@ -99,7 +108,7 @@ def select(
     chosen: set[str] | None = None
     if ids is not None:
         known = {task.aggregate.id for task in plan.tasks()} | set(plan.workspace.job_ids) | set(plan.workspace.broken)
-        chosen = aggregate_ids(ids, sorted(known))
+        chosen = aggregate_ids(ids, sorted(known), plan.older_ids)
     if job_filter is not None:
         matching = set(job_filter())
         if not matching:
