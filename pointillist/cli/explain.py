@@ -59,7 +59,8 @@ def lines(plan: Plan, task: Task) -> list[str]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.started))
         how = attempt.outcome or ("running" if state is State.RUNNING else "interrupted")
         detail = f": {attempt.message}" if attempt.message else ""
-        text.append(f"  last attempt {when} on {attempt.host}, {how}{detail}; log {attempt.log or 'at the terminal'}")
+        where = on_cluster.made_in(attempt) or f" on {attempt.host}"
+        text.append(f"  last attempt {when}{where}, {how}{detail}; log {attempt.log or 'at the terminal'}")
     if said := on_cluster.remark(plan, task):
         text.append(f"  {said}")
     text.append(f"  {_REASONS[state]}")

@@ -59,7 +59,10 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
             continue
         what = sharing[0].aggregate_id if len(sharing) == 1 else f"{len(sharing)} jobs of one batch"
         how = {a.outcome.value if a.outcome else "not ended" for a in sharing}
-        print(f"==> {sharing[0].operation} ({what}), {', '.join(sorted(how))}: {log}", file=sys.stderr)
+        print(
+            f"==> {sharing[0].operation} ({what}), {', '.join(sorted(how))}{on_cluster.made_in(sharing[0])}: {log}",
+            file=sys.stderr,
+        )
         _copy(path, arguments.lines)
     return EXIT_OK
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.errors import PointillistError
 from pointillist.execution.following import NEXT_STEPS, Following
-from pointillist.state.journal import Attempt
+from pointillist.state.journal import Attempt, Outcome
+from pointillist.state.place import Place
 from pointillist.state.plan import State
 from pointillist.state.submissions import Ending, Presence, Submission
 
@@ -25,6 +26,13 @@ def remark(plan: Plan, task: Task) -> str:
         return f"{certainty}cluster job {where.id}" + (f": {where.words}" if where.words else "")
     ended = _ended(plan, task)
     return "" if ended is None else _in_words(*ended)
+
+
+def made_in(attempt: Attempt) -> str:
+    """Say in which cluster job an attempt was made, and where; nothing of one that was made outside of any."""
+    if attempt.cluster_job is None:
+        return ""
+    return f" in cluster job {attempt.cluster_job.id}" + (f" on {attempt.host}" if attempt.host else "")
 
 
 def advice(plan: Plan, tasks: Iterable[Task]) -> list[str]:
@@ -99,7 +107,13 @@ def logs(plan: Plan, wanted: Iterable[tuple[str, str]]) -> list[Attempt]:
             continue
         submission, number = last
         log, name = submission.output_of(number), f"{submission.name}-{number}"
-        found.append(Attempt(name, *key, submission.writer, submission.time, log, "", 0))
+        place = Place(str(submission.element_id(number)), submission.name, "")
+        one = Attempt(name, *key, submission.writer, submission.time, log, "", 0, cluster_job=place)
+        ending = submission.endings.get(number)
+        if ending is not None:
+            one.ended, one.host = ending.time, ending.node
+            one.outcome = Outcome.COMPLETED if ending.state == "completed" else Outcome.FAILED
+        found.append(one)
     return found
 
 

@@ -49,7 +49,16 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
         return EXIT_NOTHING_SELECTED
     from pointillist.cli.tables import Table, has_colour, render
 
-    columns = ["operation", "tasks", "CPU s each", "CPU s in all", "longest s", "peak memory", "asks for"]
+    columns = [
+        "operation",
+        "tasks",
+        "CPU s each",
+        "CPU s in all",
+        "longest s",
+        "peak memory",
+        "cluster jobs",
+        "asks for",
+    ]
     table = Table(columns, [_cells(row) for row in rows], numbers=columns[1:-1])
     print(render([table], colour=has_colour(sys.stdout)))
     return EXIT_OK
@@ -62,7 +71,8 @@ def summary(operation: Operation, attempts: list[Attempt]) -> dict[str, Any]:
     -------
     dict
         ``cpu_s_median``, ``cpu_s_total`` and ``peak_memory_bytes`` (None where it is not known), ``elapsed_s_max`` from
-        start to end (for a batch from the start of the batch), and ``asks_for``: the directives that are plain values.
+        start to end (for a batch from the start of the batch), ``cluster_jobs`` (how many),
+        ``hosts``, and ``asks_for``: the directives that are plain values.
     """
     cpu = [attempt.cpu_s for attempt in attempts if attempt.cpu_s is not None]
     memory = [attempt.peak_memory_bytes for attempt in attempts if attempt.peak_memory_bytes is not None]
@@ -73,6 +83,8 @@ def summary(operation: Operation, attempts: list[Attempt]) -> dict[str, Any]:
         "cpu_s_total": sum(cpu) if cpu else None,
         "elapsed_s_max": max((attempt.ended or attempt.started) - attempt.started for attempt in attempts),
         "peak_memory_bytes": max(memory, default=None),
+        "cluster_jobs": len({attempt.cluster_job.id for attempt in attempts if attempt.cluster_job is not None}),
+        "hosts": sorted({attempt.host for attempt in attempts}),
         "asks_for": {
             key: "by job" if callable(value) else value
             for key, value in operation.directives.items()
@@ -92,5 +104,6 @@ def _cells(row: dict[str, Any]) -> list[str]:
         number(row["cpu_s_total"], "{:.1f}"),
         f"{row['elapsed_s_max']:.1f}",
         number(row["peak_memory_bytes"] and row["peak_memory_bytes"] / 1024**2, "{:.0f} MiB"),
+        str(row["cluster_jobs"] or "-"),
         ", ".join(f"{key} {value}" for key, value in row["asks_for"].items()),
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -247,12 +248,23 @@ def test_call_from_python_returns_the_ids(make_study: Any, monkeypatch: pytest.M
     assert done.stdout.strip().strip("[]'").isdecimal()
 
 
-def test_logs_of_the_cluster_are_kept(make_study: Any, real_slurm: SlurmService) -> None:
-    study = make_study(BODY, {"x": 5})
-    study.cli("submit")
+def test_attempts_and_logs_are_linked_to_their_cluster_jobs(make_study: Any, real_slurm: SlurmService) -> None:
+    study = make_study(BODY, {"x": 5}, {"x": 6})
+    base = study.cli("submit").stdout.split("_")[0]
     until(lambda: queue_is_empty(real_slurm))
-    (log,) = Path(study.path, ".pointillist", "logs", "cluster").iterdir()
-    assert "1 completed" in log.read_text()
+    tasks = json.loads(study.cli("status", "--json").stdout)["tasks"]
+    attempts = [task["last_attempt"] for task in tasks if task["operation"] == "first"]
+    assert {one["cluster_job"]["id"] for one in attempts} == {f"{base}_0", f"{base}_1"}
+    for one in attempts:
+        assert (one["exit_code"], one["host"]) == (0, socket.gethostname())
+        assert one["ended"] >= one["started"]
+        assert one["peak_memory_bytes"] > 0
+    assert f"in cluster job {base}_0 on" in study.cli("explain", "-o", "first", "--all").stdout
+    (usage,) = json.loads(study.cli("usage", "--json").stdout)["operations"]
+    assert (usage["cluster_jobs"], usage["hosts"]) == (2, [socket.gethostname()])
+    shown = study.cli("logs", "-o", "first")
+    assert shown.stderr.count("completed in cluster job") == 4
+    assert shown.stdout.count("1 completed") == 2
 
 
 GROUPED = BODY.replace("\n@Project.post", "\n@both\n@Project.post", 1).replace(

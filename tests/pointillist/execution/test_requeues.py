@@ -113,6 +113,8 @@ def test_attempt_knows_its_cluster_job(make_study: Any) -> None:
     assert last(study).cluster_job == Place("7_3", "P/work/0", "1")
     (task,) = json.loads(study.cli("status", "--json").stdout)["tasks"]
     assert task["last_attempt"]["cluster_job"]["id"] == "7_3"
+    assert f"in cluster job 7_3 on {socket.gethostname()}, interrupted" in study.cli("explain").stdout
+    assert "interrupted in cluster job 7_3 on" in study.cli("logs", "-o", "work").stderr
 
 
 def test_number_of_starts_is_limited_where_it_is_declared(make_study: Any) -> None:
