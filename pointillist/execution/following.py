@@ -34,6 +34,8 @@ QUESTION_TIMEOUT_S = 20.0
 PAUSE_S = 0.5
 OUTPUT_TAIL_BYTES = 64 * 1024
 
+_HUNGRY = "out of memory"
+_KILLED = 128 + 9
 _FAILING = ("failed", "timed out", "out of memory")
 NEXT_STEPS = {
     "timed out": "give it more walltime, then: python project.py submit",
@@ -239,7 +241,11 @@ class Following:
             # A reason to wait may still stand there when a job has ended; it says nothing about the end.
             if job.state.value == "failed" or "it waits for failed" in job.reason_words:
                 words = job.reason_words or words
-            return Ending(job.state.value, words, answer.asked, job.exit_code, job.node)
+            state = job.state.value
+            if state == "failed" and job.exit_code in (None, _KILLED) and self._output_says(one, number) == _HUNGRY:
+                # Where no cgroups watch over memory, the scheduler kills, and only the output says for what.
+                state, words = _HUNGRY, _ENDINGS[_HUNGRY]
+            return Ending(state, words, answer.asked, job.exit_code, job.node)
         running = job.state.value in ("running", "suspended", "ending")
         presence = Presence.RUNNING if running else Presence.QUEUED
         if job.state.value == "unknown":
@@ -250,16 +256,21 @@ class Following:
     def _gone(self, one: Submission, number: int) -> Ending:
         """Say what can be said of an element that the scheduler has forgotten."""
         text = self._output(one, number)
-        state = None
-        with contextlib.suppress(Exception):
-            state = self._scheduler_of(one).read_output(text)
-        if state is not None:
-            return Ending(state.value, _ENDINGS.get(state.value, ""), self._clock())
+        state = self._output_says(one, number)
+        if state:
+            return Ending(state, _ENDINGS.get(state, ""), self._clock())
         if one.after and text == "":
             return Ending("cancelled", "What it waited for failed, so it was never started.", self._clock())
         if text == "" and not os.path.exists(os.path.join(self._root, one.output_of(number))):
             return Ending("cancelled", "It left the queue without being started.", self._clock())
         return Ending("gone", "The scheduler no longer knows how it ended.", self._clock())
+
+    def _output_says(self, one: Submission, number: int) -> str:
+        """Return how an element ended as far as the scheduler has said so in its output; empty when it has not."""
+        with contextlib.suppress(Exception):
+            state = self._scheduler_of(one).read_output(self._output(one, number))
+            return state.value if state is not None else ""
+        return ""
 
     def _output(self, one: Submission, number: int) -> str:
         try:

@@ -116,7 +116,8 @@ _LAST_WORDS = {
     "DUE TO PREEMPTION": State.PREEMPTED,
     "oom-kill": State.OUT_OF_MEMORY,
     "oom_kill": State.OUT_OF_MEMORY,
-    "Exceeded job memory limit": State.OUT_OF_MEMORY,
+    "xceeded job memory limit": State.OUT_OF_MEMORY,
+    "exceeded memory limit": State.OUT_OF_MEMORY,
     "CANCELLED AT": State.CANCELLED,
 }
 _CONFIRMED = 10
@@ -319,7 +320,8 @@ class Slurm(Scheduler):
     def read_output(self, text: str) -> State | None:
         found = None
         for line in text.splitlines():
-            if "slurmstepd: error:" in line:
+            # Where several slurmd share a machine, the name of the node follows: "slurmstepd-n1: error:".
+            if re.search(r"slurmstepd\S*: error:", line):
                 found = next((state for words, state in _LAST_WORDS.items() if words in line), found)
         return found
 

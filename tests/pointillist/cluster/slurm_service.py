@@ -1,7 +1,7 @@
 """A real Slurm on this machine, in a folder of its own, for as long as it is wanted.
 
 Starts munged, slurmctld and slurmd on loopback with free ports: one node, two CPUs, one pretend GPU on a
-plain device file; no systemd, no cgroups, no accounting database. By hand::
+plain device file; no systemd, no cgroups. On request it keeps accounts, in a MariaDB of its own. By hand::
 
     python tests/pointillist/cluster/slurm_service.py start FOLDER    # prints the line to put into the shell
     python tests/pointillist/cluster/slurm_service.py stop FOLDER
@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge", "slurm-wlm-basic-plugins")
+ACCOUNTING_PACKAGES = ("slurmdbd", "mariadb-server")
+_ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db", "mariadb", "sacct", "sacctmgr")
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -48,8 +50,7 @@ TaskPlugin=task/none
 SwitchType=switch/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
+{accounting}
 JobCompType=jobcomp/none
 GresTypes=gpu
 ReturnToService=2
@@ -69,31 +70,65 @@ PartitionName=urgent Nodes=n1 DefMemPerCPU=100 MaxTime=00:10:00 PriorityTier=10 
 """
 
 
+_NO_ACCOUNTS = """\
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none"""
+
+_ACCOUNTS = """\
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={accounts_port}
+AccountingStoragePass={folder}/munge.socket"""
+
+_DATABASE_CONF = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={accounts_port}
+SlurmUser={user}
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database_port}
+StorageUser=slurm
+StoragePass={password}
+StorageLoc=accounts
+CommitDelay=1
+PidFile={folder}/slurmdbd.pid
+LogFile={folder}/slurmdbd.log
+"""
+
+
 class SlurmMissing(RuntimeError):
     """Slurm is not here and cannot be put here; the message says why."""
 
 
-def find_or_install() -> None:
+def find_or_install(*, accounting: bool = False) -> None:
     """Make sure that Slurm's programs are on this machine; raise `SlurmMissing` otherwise."""
-    if not _missing():
+    programs = _PROGRAMS + (_ACCOUNTING_PROGRAMS if accounting else ())
+    packages = PACKAGES + (ACCOUNTING_PACKAGES if accounting else ())
+    if not _missing(programs):
         return
     if os.getuid() != 0 or shutil.which("apt-get") is None:
         raise SlurmMissing(
-            f"no {', '.join(_missing())} here; installing Slurm needs root on Debian or Ubuntu"
-            f" (apt-get install {' '.join(PACKAGES)})"
+            f"no {', '.join(_missing(programs))} here; installing Slurm needs root on Debian or Ubuntu"
+            f" (apt-get install {' '.join(packages)})"
         )
-    install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", *PACKAGES]
+    install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", *packages]
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update"], install):
         done = subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode != 0 and command is install:
             raise SlurmMissing(f"apt-get install failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
-    if _missing():
-        raise SlurmMissing(f"no {', '.join(_missing())} even after installing {' '.join(PACKAGES)}")
+    if _missing(programs):
+        raise SlurmMissing(f"no {', '.join(_missing(programs))} even after installing {' '.join(packages)}")
 
 
-def _missing() -> list[str]:
-    return [name for name in _PROGRAMS if shutil.which(name, path=_PATH) is None]
+def _missing(programs: tuple[str, ...]) -> list[str]:
+    return [name for name in programs if shutil.which(name, path=_PATH) is None]
 
 
 class SlurmService:
@@ -105,10 +140,18 @@ class SlurmService:
         Where everything it writes goes; short, because a socket's path may not exceed 107 characters.
     max_array_size, min_job_age_s, message_timeout_s
         Slurm's own settings of these names.
+    accounting
+        Keep accounts, so that ``sacct`` answers.
     """
 
     def __init__(
-        self, folder: Path, *, max_array_size: int = 21, min_job_age_s: int = 300, message_timeout_s: int = 3
+        self,
+        folder: Path,
+        *,
+        max_array_size: int = 21,
+        min_job_age_s: int = 300,
+        message_timeout_s: int = 3,
+        accounting: bool = False,
     ) -> None:
         self.folder = folder.resolve()
         self._settings = {
@@ -116,6 +159,7 @@ class SlurmService:
             "min_job_age_s": min_job_age_s,
             "message_timeout_s": message_timeout_s,
         }
+        self._accounting = accounting
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._parachute = True
 
@@ -130,6 +174,8 @@ class SlurmService:
         self._parachute = dies_with_parent
         try:
             self.start_munge()
+            if self._accounting:
+                self.start_accounting()
             self.start_controller()
             self.start_node()
         except BaseException:
@@ -142,6 +188,33 @@ class SlurmService:
         options = [f"--{option}={self.folder / name}" for option, name in names.items()]
         self._spawn("munged", ["--foreground", "--force", f"--log-file={self.folder}/munged.log", *options])
         self._wait(lambda: (self.folder / "munge.socket").exists(), "munged made no socket")
+
+    def start_accounting(self) -> None:
+        """Start a MariaDB and slurmdbd on loopback, and make our cluster known to them."""
+        data, own = self.folder / "database", getpass.getuser()
+        quiet = ["--no-defaults", f"--user={own}", f"--datadir={data}"]
+        self._call("mariadb-install-db", *quiet, "--auth-root-authentication-method=normal", "--skip-test-db")
+        socket_path = self.folder / "sql.socket"
+        network = [f"--port={self._database_port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
+        fast = ["--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900", "--innodb-flush-log-at-trx-commit=0"]
+        self._spawn("mariadbd", [*quiet, f"--socket={socket_path}", f"--pid-file={data}/pid", *network, *fast])
+        self._wait(socket_path.exists, "mariadbd made no socket")
+        grant = f"create user slurm@'127.0.0.1' identified by '{self._password}';"
+        grant += "grant all on accounts.* to slurm@'127.0.0.1'; create database accounts"
+        self._call("mariadb", "--no-defaults", f"--socket={socket_path}", f"--user={own}", "-e", grant)
+        self._spawn("slurmdbd", ["-D"])
+        add = ("sacctmgr", "--immediate", "add", "cluster", "pretend")
+        self._wait(lambda: bool(self.run(*add)) and self._knows_cluster(), "slurmdbd does not answer")
+
+    def _knows_cluster(self) -> bool:
+        return "pretend" in self.run("sacctmgr", "--noheader", "show", "cluster", "format=cluster")
+
+    def _call(self, program: str, *words: str) -> None:
+        path = shutil.which(program, path=_PATH)
+        assert path is not None, f"{program} is not installed"
+        done = subprocess.run([path, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{program}: {done.stdout}{done.stderr}")
 
     def start_controller(self) -> None:
         """Start slurmctld and wait until it answers."""
@@ -175,7 +248,7 @@ class SlurmService:
         """Stop everything and leave no process behind; may be called at any time, more than once."""
         if self._is_running("slurmctld"):
             self.run("scancel", "--full", "--signal=KILL", f"--user={getpass.getuser()}")
-        for name in ("slurmd", "slurmctld", "munged"):
+        for name in ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged"):
             self._end(name, signal.SIGTERM)
         self._kill_strays()
 
@@ -192,8 +265,24 @@ class SlurmService:
         except OSError:
             device = Path("/dev/null")
         (self.folder / "gres.conf").write_text(f"Name=gpu File={device}\n")
-        controller_port, node_port = _free_ports(2)
+        controller_port, node_port, accounts_port, self._database_port = _free_ports(4)
+        self._password = os.urandom(12).hex()
+        if self._accounting:
+            accounts = self.folder / "slurmdbd.conf"
+            accounts.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
+            accounts.write_text(
+                _DATABASE_CONF.format(
+                    folder=self.folder,
+                    user=getpass.getuser(),
+                    accounts_port=accounts_port,
+                    database_port=self._database_port,
+                    password=self._password,
+                )
+            )
         conf = _CONF.format(
+            accounting=_ACCOUNTS.format(accounts_port=accounts_port, folder=self.folder)
+            if self._accounting
+            else _NO_ACCOUNTS,
             host=socket.gethostname().split(".")[0],
             folder=self.folder,
             user=getpass.getuser(),
