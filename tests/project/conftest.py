@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -149,3 +151,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished workspace, to be changed."""
     return Path(shutil.copytree(finished, tmp_path / "workspace"))
+
+
+@pytest.fixture
+def kill_tree():
+    """Return a function that kills a process and all it has started, with SIGKILL."""
+    return _kill_tree
+
+
+def _kill_tree(process: subprocess.Popen[bytes]) -> None:
+    import psutil
+
+    if process.poll() is None:
+        # Stopped first, so that it starts nothing while it is looked at.
+        process.send_signal(signal.SIGSTOP)
+        for member in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+    process.wait()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import signal
 import statistics
 import subprocess
 import sys
@@ -189,7 +187,7 @@ def test_a_broken_job_is_named_and_the_others_go_on(study) -> None:
     assert sorted(row["n"] for row in study.table()) == ["2", "3", "3", "3", "3", "3"]
 
 
-def test_killed_anywhere_it_goes_on_and_ends_with_the_same_bytes(make_copy) -> None:
+def test_killed_anywhere_it_goes_on_and_ends_with_the_same_bytes(make_copy, kill_tree) -> None:
     undisturbed = make_copy("undisturbed")
     undisturbed.change("init.py", *SMALL)
     undisturbed.python("init.py")
@@ -204,22 +202,10 @@ def test_killed_anywhere_it_goes_on_and_ends_with_the_same_bytes(make_copy) -> N
             stderr=subprocess.DEVNULL,
         )
         time.sleep(moment)
-        _kill_tree(run)
+        kill_tree(run)
     study.python("project.py", "run", "--parallel", "2")
     assert study.results() == undisturbed.results()
     assert "<h2>How it was run</h2>" in (study.path / "analysis/report.html").read_text()
-
-
-def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    import psutil
-
-    if process.poll() is None:
-        # Stopped first, so that it starts nothing while it is looked at.
-        process.send_signal(signal.SIGSTOP)
-        for member in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-    process.wait()
 
 
 def test_signac_itself_reads_the_workspace(study) -> None:
