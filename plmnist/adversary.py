@@ -7,14 +7,15 @@ of :mod:`plmnist.perturbations` to say, which take theirs in double precision.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plmnist.config import Configuration
+from plmnist.evaluation import cross_entropy
 from plmnist.perturbations import climb
 from plmnist.streams import fill_uniform, stream
 
@@ -61,6 +62,18 @@ class Adversary:
             step_size=self.step_size,
             direction=lambda moved: gradient(moved).sign_(),
         )
+
+    def alter(
+        self, network: nn.Module, images: Tensor, labels: Tensor, masks: Sequence[Tensor] | None, starts: Tensor
+    ) -> Tensor:
+        """Return what the attack makes of a batch, with derivatives by autograd; `network` takes images and masks."""
+
+        def gradient(moved: Tensor) -> Tensor:
+            pixels = moved.detach().requires_grad_()
+            (found,) = torch.autograd.grad(cross_entropy(network(pixels, masks), labels), pixels)
+            return found
+
+        return self.attack(images, starts, gradient)
 
 
 class RandomStarts:

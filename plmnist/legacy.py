@@ -19,7 +19,7 @@ from plmnist.config import Configuration
 from plmnist.data import ImageSet, data_hashes
 from plmnist.device import device_of
 from plmnist.evaluation import evaluation_mode, one_thread
-from plmnist.model import Network
+from plmnist.model import Classifier
 
 __all__ = ["LegacyCounts", "attack_legacy", "legacy_images", "legacy_record"]
 
@@ -41,7 +41,7 @@ class LegacyCounts:
         return self.adversarial_correct_given_clean / self.clean_correct if self.clean_correct else None
 
 
-def legacy_images(network: Network, pixels: Tensor, labels: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+def legacy_images(network: Classifier, pixels: Tensor, labels: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """Return the normalised images before and after the original's attack, each shape (N, H * W).
 
     As the original: ``clamp(x + epsilon * sign(d nll / dx), 0, 1)`` with x normalised, in float32.
@@ -54,7 +54,7 @@ def legacy_images(network: Network, pixels: Tensor, labels: Tensor, epsilon: flo
     return before, torch.clamp(before + epsilon * gradient.sign(), 0, 1)
 
 
-def attack_legacy(network: Network, images: ImageSet, epsilons: Iterable[float]) -> list[LegacyCounts]:
+def attack_legacy(network: Classifier, images: ImageSet, epsilons: Iterable[float]) -> list[LegacyCounts]:
     """Count as the original tutorial does, for each epsilon in normalised units."""
     counts = []
     images = images.to(device_of(network))

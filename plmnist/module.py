@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,21 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
-from plmnist.adversary import Adversary, RandomStarts, adversary_of
+from plmnist.adversary import Adversary, adversary_of
+from plmnist.batches import HeldOut, TrainingBatch, TrainingBatches
 from plmnist.config import Configuration
 from plmnist.device import device_of
-from plmnist.evaluation import EVALUATION_ROWS, Metrics, cross_entropy, log_probabilities, measure
-from plmnist.model import Network
-from plmnist.training import EpochDraw, EpochRow, TrainingData, draw_epoch
+from plmnist.evaluation import Metrics, cross_entropy, log_probabilities, measure
+from plmnist.model import Classifier
+from plmnist.training import EpochRow, TrainingData
 
 __all__ = ["LitMNIST", "StudyData", "fit"]
 
-Batch = (
-    tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Sequence[Tensor]] | tuple[Tensor, Tensor, Sequence[Tensor], Tensor]
-)
+Batch = tuple[Tensor, Tensor] | TrainingBatch
 
 
 class LitMNIST(pl.LightningModule):
-    """Train, validate and test a :class:`plmnist.model.Network`.
+    """Train, validate and test a :class:`plmnist.model.Classifier`.
 
     Parameters
     ----------
@@ -55,7 +54,7 @@ class LitMNIST(pl.LightningModule):
     training metrics are those of the batches as they came, after the attack if there is one.
     """
 
-    def __init__(self, network: Network, learning_rate: float, adversary: Adversary | None = None) -> None:
+    def __init__(self, network: Classifier, learning_rate: float, adversary: Adversary | None = None) -> None:
         super().__init__()
         self.network = network
         self.learning_rate = learning_rate
@@ -74,13 +73,7 @@ class LitMNIST(pl.LightningModule):
         if self.adversary is not None:
             if starts is None:
                 starts = torch.empty_like(images).uniform_(-1.0, 1.0)
-
-            def gradient(moved: Tensor) -> Tensor:
-                pixels = moved.detach().requires_grad_()
-                (found,) = torch.autograd.grad(cross_entropy(self.network(pixels, masks), labels), pixels)
-                return found
-
-            images = self.adversary.attack(images, starts, gradient)
+            images = self.adversary.alter(self.network, images, labels, masks, starts)
         logits = self.network(images, masks)
         self._outputs["train"].append((logits.detach(), labels))
         return cross_entropy(logits, labels)
@@ -127,37 +120,12 @@ class StudyData(pl.LightningDataModule):
         self.data = data
         self.split = data.split(config.seed)
 
-    def train_dataloader(self) -> _Batches:
+    def train_dataloader(self) -> TrainingBatches:
         assert self.trainer is not None
-        epoch = self.trainer.current_epoch + 1
-        draw = draw_epoch(self.config, self.split, epoch)
-        starts = None if self.config.training == "standard" else RandomStarts(self.config.seed, epoch)
-        return _Batches(self.data, draw, self.config.batch_size, starts)
+        return TrainingBatches(self.config, self.data, self.split, self.trainer.current_epoch + 1)
 
-    def val_dataloader(self) -> _Batches:
-        return _Batches(self.data, EpochDraw(self.split.val_rows, ()), EVALUATION_ROWS)
-
-
-class _Batches:
-    """An iterable with a length is all that the Trainer asks of a data loader."""
-
-    def __init__(
-        self, data: TrainingData, draw: EpochDraw, batch_size: int, starts: RandomStarts | None = None
-    ) -> None:
-        self.data, self.draw, self.batch_size, self.starts = data, draw, batch_size, starts
-
-    def __len__(self) -> int:
-        return -(-len(self.draw.order) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        images, labels, scale = self.data.train.images, self.data.train.labels, self.data.train.full_scale
-        masks = [torch.split(mask, self.batch_size) for mask in self.draw.masks]
-        for i, rows in enumerate(torch.split(self.draw.order, self.batch_size)):
-            pixels, dropout = images[rows].float().div_(scale), tuple(mask[i] for mask in masks)
-            if self.starts is None:
-                yield pixels, labels[rows], dropout
-            else:
-                yield pixels, labels[rows], dropout, self.starts.take(pixels)
+    def val_dataloader(self) -> HeldOut:
+        return HeldOut(self.data, self.split)
 
 
 class _Report(pl.Callback):
@@ -178,7 +146,7 @@ class _Report(pl.Callback):
 
 
 def fit(
-    network: Network,
+    network: Classifier,
     config: Configuration,
     data: TrainingData,
     after_epoch: Callable[[EpochRow], None],

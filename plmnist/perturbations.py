@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from plmnist.errors import PlmnistError
-from plmnist.model import Network
+from plmnist.model import Classifier
+from plmnist.networks import TYPES
 from plmnist.streams import stream, uniform
 
 __all__ = ["ATTACKS", "PGD", "Attack", "FastGradientSign", "Noise", "Target", "climb", "perturb"]
@@ -37,8 +38,11 @@ class Target:
     def __init__(self, network: nn.Module) -> None:
         self._network = network
         self._fast: nn.Module = network
+        self._rows = Classifier.rows_at_once
         self._twin: nn.Module
-        if type(network) is Network:  # a class derived from it may compute something else
+        if type(network) in TYPES.values():  # a class derived from one may compute something else
+            assert isinstance(network, Classifier)
+            self._rows = network.rows_at_once
             self._fast, self._twin = network.folded(torch.float32), network.folded()
         else:
             self._twin = copy.deepcopy(network).double().eval().requires_grad_(False)
@@ -52,8 +56,7 @@ class Target:
     def predict_many(self, images: Tensor) -> Tensor:
         """Return the classes of images by the fastest way; logits may differ in the last bits of the precision."""
         with torch.inference_mode():
-            classes: Tensor = self._fast(images).argmax(1)
-        return classes
+            return torch.cat([self._fast(piece).argmax(1) for piece in torch.split(images, self._rows)])
 
     def gradient_sign(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sign of the derivative of the cross-entropy by the pixels, and which images have none.
@@ -83,6 +86,11 @@ class Target:
         gives ``sum over j != y of q_j dz_j - dz_y`` with q the softmax over the wrong classes, which can't underflow.
         It is taken in float64, so that cancellation between its terms does not decide the sign either.
         """
+        pieces = zip(torch.split(images, self._rows), torch.split(labels, self._rows), strict=True)
+        found = [self._gradient_sign(*piece) for piece in pieces]
+        return found[0] if len(found) == 1 else (torch.cat([s for s, _ in found]), torch.cat([z for _, z in found]))
+
+    def _gradient_sign(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             pixels = images.detach().double().requires_grad_()
             logits = self._twin(pixels)

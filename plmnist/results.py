@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plmnist.config import STACKED, Configuration
+from plmnist.config import OPTIONAL, STACKED, Configuration
 from plmnist.data import data_hashes
 from plmnist.errors import ResultError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from plmnist.attacks import AttackCounts, AttackResult
     from plmnist.checks import Check
-    from plmnist.model import Network
+    from plmnist.model import Classifier
     from plmnist.perturbations import Attack
     from plmnist.training import Trained
 
@@ -239,7 +239,7 @@ def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
     return _load_record(Path(folder) / ATTACK_RECORDS[attack], hint=hint, expected=ATTACK_FORMAT)
 
 
-def load_network(folder: Path | str) -> Network:
+def load_network(folder: Path | str) -> Classifier:
     """Return the network of a finished training, in evaluation mode, after verifying it against its record.
 
     Raises
@@ -523,27 +523,29 @@ def _history(trained: Trained) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _pack_network(network: Network, config: Configuration) -> bytes:
+def _pack_network(network: Classifier, config: Configuration) -> bytes:
     from safetensors.torch import save
 
     # One metadata entry: the library writes several in an order that changes from run to run.
     about = {
         "format": FORMAT,
         "config": config.training_mapping(),
-        "num_pixels": network.layer1.in_features,
+        "num_pixels": network.num_pixels,
     }
     return save(dict(network.state_dict()), metadata={"plmnist": json.dumps(about)})
 
 
-def _unpack_network(content: bytes) -> Network:
+def _unpack_network(content: bytes) -> Classifier:
     from safetensors.torch import load
 
-    from plmnist.model import Network
+    from plmnist.networks import build
 
     length = int.from_bytes(content[:8], "little")
     about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["plmnist"])
     config = about["config"]
-    network = Network(about["num_pixels"], config["hidden_size"], config["dropout_prob"])
+    network = build(
+        config.get("network", OPTIONAL["network"]), about["num_pixels"], config["hidden_size"], config["dropout_prob"]
+    )
     network.load_state_dict(load(content))
     return network.eval()
 

@@ -8,6 +8,7 @@ folders (that is :mod:`plmnist.results`).
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from plmnist.data import ImageSet, load_test, load_train
 from plmnist.device import choose_device, device_name, repeatable
 from plmnist.errors import ConfigurationError, TrainingError, near_matches
 from plmnist.evaluation import Metrics, evaluate, one_thread
-from plmnist.model import Network, initialise
+from plmnist.model import Classifier, Network, initialise
+from plmnist.networks import build
 from plmnist.streams import fill_mask, permutation, stream
 
 __all__ = [
@@ -113,7 +115,7 @@ class Trained:
     """
 
     config: Configuration
-    network: Network
+    network: Classifier
     history: tuple[EpochRow, ...]
     val: Metrics
     test: Metrics
@@ -204,7 +206,7 @@ class Engine(Protocol):
 
     def __call__(
         self,
-        network: Network,
+        network: Classifier,
         config: Configuration,
         data: TrainingData,
         after_epoch: Callable[[EpochRow], None],
@@ -212,13 +214,13 @@ class Engine(Protocol):
 
 
 def draw_epoch(config: Configuration, split: Split, epoch: int, *, reuse: EpochDraw | None = None) -> EpochDraw:
-    """Draw batch order and dropout masks of an epoch from their streams.
+    """Draw batch order and, for the perceptron, dropout masks of an epoch from their streams.
 
     The masks of `reuse`, a draw for the same configuration that is no longer needed, are overwritten and returned.
     """
     n = len(split.train_rows)
     order = draw_order(config.seed, split, epoch)
-    if config.dropout_prob == 0:
+    if config.dropout_prob == 0 or config.network != "mlp":
         return EpochDraw(order, ())
     source = stream(config.seed, "dropout", epoch=epoch)
     masks = reuse.masks if reuse else tuple(_large_tensor(n, config.hidden_size) for _ in range(2))
@@ -239,15 +241,21 @@ def _large_tensor(*shape: int) -> Tensor:
 
 
 def _tensor_engine(
-    network: Network, config: Configuration, data: TrainingData, after_epoch: Callable[[EpochRow], None]
+    network: Classifier, config: Configuration, data: TrainingData, after_epoch: Callable[[EpochRow], None]
 ) -> None:
-    from plmnist.tensor_engine import fit
+    if isinstance(network, Network):
+        from plmnist.tensor_engine import fit
 
-    fit(network, config, data, after_epoch)
+        fit(network, config, data, after_epoch)
+    else:
+        # Its derivatives are not worth writing out: almost all of the time goes into the convolutions.
+        from plmnist import autograd_engine
+
+        autograd_engine.fit(network, config, data, after_epoch)
 
 
 def _lightning_engine(
-    network: Network, config: Configuration, data: TrainingData, after_epoch: Callable[[EpochRow], None]
+    network: Classifier, config: Configuration, data: TrainingData, after_epoch: Callable[[EpochRow], None]
 ) -> None:
     from plmnist.module import fit
 
@@ -375,11 +383,15 @@ class Course:
         self.config = self._by_length[max(self._by_length)]
         if len({config.trajectory_key for config in self._by_length.values()}) > 1:
             raise ValueError("these configurations differ in more than their number of epochs")
-        _check_trainable(self.config)
         self.data = prepare_data(self.config.dataset, data_dir) if data is None else data
         split = self.data.split(self.config.seed)
-        self.network = Network(
-            self.data.num_pixels, self.config.hidden_size, self.config.dropout_prob, mean=split.mean, std=split.std
+        self.network = build(
+            self.config.network,
+            self.data.num_pixels,
+            self.config.hidden_size,
+            self.config.dropout_prob,
+            mean=split.mean,
+            std=split.std,
         )
         initialise(self.network, self.config.seed)
         self._on_trained = on_trained
@@ -411,7 +423,7 @@ class Course:
             self._on_trained(
                 Trained(
                     config=self._by_length[row.epoch],
-                    network=_copy(self.network, self.data.num_pixels),
+                    network=copy.deepcopy(self.network).cpu().eval(),
                     history=tuple(self._history),
                     val=row.val,
                     test=test or evaluate(self.network, self.data.test),
@@ -427,12 +439,7 @@ def check_engine(name: str) -> str:
     return name
 
 
-def _check_trainable(config: Configuration) -> None:
-    if config.network != "mlp":
-        raise ConfigurationError(f"this version can't train network {config.network!r}", hint="It trains mlp.")
-
-
-def _check_finite(row: EpochRow, network: Network, config: Configuration) -> None:
+def _check_finite(row: EpochRow, network: Classifier, config: Configuration) -> None:
     finite = math.isfinite(row.train.loss) and math.isfinite(row.val.loss)
     if not (finite and all(bool(p.isfinite().all()) for p in network.parameters())):
         raise TrainingError(
@@ -440,10 +447,3 @@ def _check_finite(row: EpochRow, network: Network, config: Configuration) -> Non
             f"validation loss {row.val.loss}",
             hint=f"Try a smaller learning_rate than {config.learning_rate}.",
         )
-
-
-def _copy(network: Network, num_pixels: int) -> Network:
-    hidden_size = network.layer1.out_features
-    copy = Network(num_pixels, hidden_size, network.dropout_prob)
-    copy.load_state_dict(network.state_dict())
-    return copy.eval()

@@ -22,7 +22,7 @@ from plmnist.registry import DATASETS
 if TYPE_CHECKING:
     from plmnist.attacks import AttackResult
     from plmnist.data import ImageSet
-    from plmnist.model import Network
+    from plmnist.model import Classifier
     from plmnist.perturbations import Attack
 
 LEGACY = "fgsm_legacy"
@@ -161,7 +161,7 @@ class _Victim:
         self._shelf = shelf
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> Classifier:
         from plmnist.device import choose_device
 
         return results.load_network(self._orders[0].task.folder).to(choose_device(self._device))

@@ -20,9 +20,13 @@ CONTRACT = [FastGradientSign(), PGD(steps=10, step_size=0.25, restarts=2), PGD(s
 every_attack = pytest.mark.parametrize("attack", CONTRACT, ids=lambda attack: f"{attack.name} {attack.settings()}")
 
 
-@pytest.fixture(scope="module")
-def victim(digits, make_config):
-    return train(make_config(num_epochs=15, hidden_size=32, batch_size=32, dropout_prob=0.1), data=digits).network
+@pytest.fixture(scope="module", params=["mlp", "cnn"])
+def victim(digits, make_config, request):
+    epochs = 15 if request.param == "mlp" else 5
+    config = make_config(
+        network=request.param, num_epochs=epochs, hidden_size=32, batch_size=32, dropout_prob=0.1
+    )  # fmt: skip
+    return train(config, data=digits).network
 
 
 def survivors(network, images, attack, epsilons=EPSILONS):
