@@ -31,7 +31,17 @@ from plmnist.errors import ResultError
 if TYPE_CHECKING:
     from plmnist.batch.folders import Listener
 
-__all__ = ["FOLDER", "PARTS", "SCHEMA", "Recorder", "fingerprint", "fingerprint_of_file", "load_provenance", "parts_of"]
+__all__ = [
+    "FOLDER",
+    "PARTS",
+    "SCHEMA",
+    "Recorder",
+    "fingerprint",
+    "fingerprint_of_file",
+    "load_provenance",
+    "lock_file",
+    "parts_of",
+]
 
 SCHEMA = "plmnist/provenance/1"
 FOLDER = "provenance"
@@ -204,6 +214,12 @@ def fingerprint_of_file(folder: Path | str, name: str) -> str | None:
     return fingerprint(folder, part) if part is not None else None
 
 
+def lock_file() -> Path | None:
+    """Return the file with the exact versions of all packages, where plmnist runs from a clone or a container."""
+    path = Path(__file__).resolve().parent.parent / "requirements" / "study.txt"
+    return path if path.is_file() else None
+
+
 _DECISIVE = ("torch", "torch_build_sha256", "cpu", "cpu_capability", "threads", "device", "variables")
 
 
@@ -310,12 +326,12 @@ def _code() -> dict[str, Any]:
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
-    lock = root / "requirements" / "study.txt"
+    lock = lock_file()
     return {
         "plmnist": __version__,
         "source_sha256": digest.hexdigest(),
         **_commit(root),
-        "lock_sha256": _sha256(lock) if lock.is_file() else None,
+        "lock_sha256": _sha256(lock) if lock is not None else None,
     }
 
 

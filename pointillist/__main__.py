@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from pointillist import __version__
+from pointillist.cli import import_
 from pointillist.cli.starters import STARTERS
 from pointillist.errors import EXIT_USAGE, PointillistError
 
@@ -24,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     template.add_argument("action", choices=["create"])
     template.add_argument("-e", "--extends", metavar="BASE", help="the template to extend, for instance slurm.sh")
     template.add_argument("-n", "--name", help="file name; by default script.sh")
+    unpack = commands.add_parser("import", help="unpack the archive of a study into a new folder, verified")
+    import_.add_arguments(unpack)
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "init":
@@ -36,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from pointillist.cli.init import create_script_template
 
             print(f"Wrote {create_script_template(arguments.extends, arguments.name)}", file=sys.stderr)
+        elif arguments.command == "import":
+            return import_.run(None, arguments)
         else:
             parser.print_usage(sys.stderr)
             return EXIT_USAGE
@@ -45,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         if isinstance(error, PointillistError) and error.hint:
             print(error.hint, file=sys.stderr)
-        return EXIT_USAGE
+        return error.exit_code if isinstance(error, PointillistError) else EXIT_USAGE
     return 0
 
 

@@ -22,7 +22,7 @@ from pointillist.definition.decorators import (
     PreDecorator,
     declare_group,
 )
-from pointillist.definition.elsewhere import Reproduction
+from pointillist.definition.elsewhere import Archived, Reproduction
 from pointillist.definition.hooks import Hooks
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.definition.labels import method_labels
@@ -183,11 +183,54 @@ class FlowProject(DataSpace):
             tuple(inputs), tuple(share), tuple(made), tuple(ignore), dict(compare or {}), fingerprint, verify
         )
 
+    @classmethod
+    def archived(
+        cls,
+        *,
+        about: Mapping[str, str] | None = None,
+        results: Mapping[str, Iterable[str]] | None = None,
+        leave_out: Iterable[str] = (),
+        files: Callable[[Path], Mapping[str, bytes]] | None = None,
+        entities: Callable[[Path], Iterable[Mapping[str, Any]]] | None = None,
+    ) -> None:
+        """Declare what ``project.py export`` says of the study, beyond its files and attempts.
+
+        Parameters
+        ----------
+        about
+            Properties of the whole, as in schema.org: ``name``, ``description``, ``license``, ...
+        results
+            For names of operations, patterns of the files that they make, as paths in a job folder or, outside of the
+            workspace, in the project; by default those that their post-conditions name.
+        leave_out
+            Patterns of files of the project that stay behind, besides what :meth:`reproducible` shares.
+        files
+            A function of the project folder that returns further files of the archive, by path.
+        entities
+            A function of the project folder that returns further entities of the metadata (RO-Crate: JSON-LD objects
+            with ``@id`` and ``@type``). One with the ``@id`` of a file of the archive says more about that file; others
+            are mentioned by the whole.
+        """
+        cls._registry.archived = Archived(
+            dict(about or {}),
+            {name: tuple(patterns) for name, patterns in (results or {}).items()},
+            tuple(leave_out),
+            files,
+            entities,
+        )
+
     @property
     def reproduction(self) -> Reproduction:
         """What this class or the nearest of its parents declares about being made again."""
-        registries = [cls.__dict__["_registry"] for cls in type(self).__mro__ if "_registry" in cls.__dict__]
-        return next((r.reproduction for r in registries if r.reproduction), Reproduction())
+        return next((r.reproduction for r in self._registries() if r.reproduction), Reproduction())
+
+    @property
+    def archive(self) -> Archived:
+        """What this class or the nearest of its parents declares about its archive."""
+        return next((r.archived for r in self._registries() if r.archived), Archived())
+
+    def _registries(self) -> list[Registry]:
+        return [cls.__dict__["_registry"] for cls in type(self).__mro__ if "_registry" in cls.__dict__]
 
     def __init__(
         self,

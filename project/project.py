@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import hpc_setup  # noqa: F401 - a cluster is known by being defined
-from src import report, seed_analysis
+from src import archive, report, seed_analysis
 
 from plmnist.comparison import COMPARATORS, leave_derived
 from plmnist.config import OPTIONAL, REQUIRED
@@ -35,11 +35,28 @@ class Project(FlowProject):
 # Data are used in place, and results come out byte for byte, except on another machine: there within a tolerance.
 Project.reproducible(
     share=["data"],
-    made=["analysis/output*", "analysis/figures*"],
-    ignore=["provenance/*"],
+    made=["analysis/output*", "analysis/figures*", "analysis/report*"],
+    ignore=["provenance/*", "analysis/report*"],
     compare={**COMPARATORS, "analysis/*": leave_derived},
     fingerprint=fingerprint_of_file,
     verify=verify_folder,
+)
+
+# CHANGE HERE: what the archive of the study says of itself.
+Project.archived(
+    about={
+        "name": "Training parameters and robustness to FGSM",
+        "description": "Small networks trained on images with several parameters and seeds, and attacked by FGSM.",
+        "license": "https://spdx.org/licenses/BSD-3-Clause",
+    },
+    results={
+        "part_3_train_and_test_command": ["model.safetensors", "history.csv", "train.json", "provenance/train.json"],
+        "part_4_fgsm_attack_command": ["fgsm*", "pgd.json", "noise.json", "provenance/[fpn]*.json"],
+        "part_5_seed_analysis_command": ["analysis/output*", "analysis/figures/*"],
+        "part_6_report_command": ["analysis/report*"],
+    },
+    files=archive.files,
+    entities=archive.entities,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import keyword
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ COMMANDS = {
     "logs": "show what tasks printed",
     "usage": "show what tasks took, beside what their operations ask for",
     "reproduce": "make finished jobs again in a scratch folder and compare every file",
+    "export": "pack the whole study into one archive, with metadata",
+    "import": "unpack the archive of a study into a new folder, verified",
     "exec": "execute one operation now, whatever its conditions say",
 }
 
@@ -128,4 +131,5 @@ def _describe(parser: argparse.ArgumentParser, chosen: str | None, project: Flow
 
 
 def _module(command: str) -> Any:
-    return importlib.import_module(f"pointillist.cli.{command}")
+    # A keyword can't be the name of a module.
+    return importlib.import_module(f"pointillist.cli.{command}{'_' if keyword.iskeyword(command) else ''}")

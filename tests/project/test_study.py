@@ -247,3 +247,24 @@ def test_finished_jobs_are_made_again_byte_for_byte_and_a_flipped_bit_is_found(s
     assert "model.safetensors         DIFFERENT (made on a machine of the same fingerprint)" in text
     assert "model.safetensors is not the file that train.json names" in text
     assert "NOT REPRODUCED" in text.splitlines()
+
+
+def test_the_study_travels_as_one_archive(study, tmp_path) -> None:
+    study.change("init.py", "seed=[1, 2, 3]", "seed=[1, 2]")
+    study.python("init.py")
+    study.python("project.py", "run")
+    assert "12 jobs" in study.python("project.py", "export", str(tmp_path / "study.tar.gz"))
+    elsewhere = type(study)(tmp_path / "elsewhere")
+    study.python("project.py", "import", str(tmp_path / "study.tar.gz"), str(elsewhere.path))
+    here, there = (json.loads(s.python("project.py", "status", "--json")) for s in (study, elsewhere))
+    assert there["operations"] == here["operations"]
+    assert "Nothing to do" in elsewhere.python("project.py", "run")
+    assert elsewhere.results() == study.results()
+    crate = json.loads((elsewhere.path / "ro-crate-metadata.json").read_bytes())["@graph"]
+    trained = [e for e in crate if e.get("instrument") == {"@id": "#operation/part_3_train_and_test_command"}]
+    assert len(trained) == 12
+    assert all(any(f["@id"].endswith("/provenance/train.json") for f in e["result"]) for e in trained)
+    assert json.loads((elsewhere.path / "croissant/digits.json").read_bytes())["name"] == "digits"
+    jobs = sorted(str(path) for path in (elsewhere.path / "workspace").iterdir())
+    verify = subprocess.run([sys.executable, "-m", "plmnist", "verify", *jobs], capture_output=True, text=True)
+    assert verify.stdout == "12 folders verified, no problems\n"

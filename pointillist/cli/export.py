@@ -1,0 +1,37 @@
+"""``export``: pack the whole study into one archive, with metadata."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointillist.errors import EXIT_OK
+from pointillist.execution.exporting import export
+from pointillist.execution.packing import SUFFIXES
+
+if TYPE_CHECKING:
+    from pointillist.project import FlowProject
+
+EXAMPLES = """\
+  python project.py export ../study.zip
+  python -m pointillist import study.zip FOLDER      elsewhere
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("archive", metavar="ARCHIVE", help=f"the file to write: {', '.join(SUFFIXES)}")
+
+
+def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+    """Write an archive."""
+    path = Path(arguments.archive)
+    collected = export(project, path)
+    for name in collected.left_out:
+        print(f"Left out: {name}", file=sys.stderr)
+    n_jobs = len({name.split("/")[1] for name in collected.files if name.startswith("workspace/")})
+    print(f"{path}: {len(collected.files)} files, {n_jobs} jobs, {os.path.getsize(path) / 1e6:.1f} MB")
+    return EXIT_OK

@@ -1,0 +1,92 @@
+"""Which files make up a study, for its archive."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointillist.definition.elsewhere import matches
+from pointillist.errors import PointillistError
+from pointillist.execution.crate import METADATA, metadata
+from pointillist.execution.packing import MANIFEST, Content, pack, suffix_of
+from pointillist.state.plan import State
+
+if TYPE_CHECKING:
+    from pointillist.project import FlowProject
+
+LEFT_OUT = (".git", ".venv", "__pycache__", ".signac_sp_cache.json.gz", METADATA, MANIFEST)
+HISTORY = ("journal", "logs", "reproductions")
+"""What of the engine's own folder goes along; the rest is about this place and moment."""
+
+
+@dataclass
+class Collected:
+    """The files of an archive by path, and what stayed behind."""
+
+    files: dict[str, Content] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def export(project: FlowProject, path: Path) -> Collected:
+    """Write the archive of a project.
+
+    Raises
+    ------
+    PointillistError
+        When tasks are running, when ``rocrate`` is not installed, when something is in the way.
+    """
+    suffix_of(path)
+    plan = project.plan()
+    running = [task for task in plan.tasks() if plan.state(task) is State.RUNNING]
+    if running:
+        raise PointillistError(
+            f"{len(running)} tasks are running, among them {running[0]}.",
+            hint="An archive made now could hold half of their results. Wait for them.",
+        )
+    root, declared = Path(project.path), project.archive
+    entrypoint = os.path.relpath(
+        os.path.realpath(project._entrypoint.get("path", "project.py")), os.path.realpath(root)
+    )
+    collected = collect(root, (*project.reproduction.share, *declared.leave_out))
+    collected.files.pop(os.path.relpath(path.absolute(), root), None)
+    for name, content in (declared.files(root) if declared.files else {}).items():
+        collected.files[name] = content
+    collected.files[METADATA] = metadata(
+        plan, root, collected.files, declared, entrypoint=entrypoint, code_version=project._code_version
+    )
+    pack(path, collected.files)
+    return collected
+
+
+def collect(root: Path, without: Iterable[str]) -> Collected:
+    """Return the files of a project.
+
+    Parameters
+    ----------
+    root
+        Its folder.
+    without
+        Patterns of what stays behind. A link to a file becomes that file; a link to a folder stays behind.
+    """
+    collected = Collected()
+    patterns = tuple(without)
+    _walk(root, "", patterns, collected)
+    return collected
+
+
+def _walk(root: Path, prefix: str, patterns: tuple[str, ...], collected: Collected) -> None:
+    for entry in sorted(os.scandir(root / prefix), key=lambda entry: entry.name):
+        name = f"{prefix}{entry.name}"
+        if entry.name in LEFT_OUT or entry.name.endswith(".tmp") or entry.name == ".lock":
+            continue
+        if prefix == ".pointillist/" and entry.name not in HISTORY:
+            continue
+        if matches(name, patterns) or (entry.is_symlink() and not entry.is_file()):
+            collected.left_out.append(name)
+        elif entry.is_dir():
+            _walk(root, f"{name}/", patterns, collected)
+        elif entry.is_file():
+            collected.files[name] = Path(entry.path)
