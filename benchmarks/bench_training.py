@@ -5,6 +5,9 @@ batches by indexing, cross-entropy, fused Adam; it measures no metrics. The engi
 random streams, training metrics and validation included. Rounds are interleaved, so that a slow minute of a shared
 machine hits all alike; medians, and ratios of medians.
 
+Adversarial training attacks each batch before it learns from it: once (fgsm) or seven times (pgd). Its cost is given
+beside standard training of the same engine, measured in the same rounds.
+
     PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_training.py [--record FILE]
 """
 
@@ -51,11 +54,12 @@ def plain_epochs(data: TrainingData, drop: float, epochs: int) -> list[float]:
     return times
 
 
-def engine_epochs(engine: str) -> Callable[[TrainingData, float, int], list[float]]:
+def engine_epochs(engine: str, training: str = "standard") -> Callable[[TrainingData, float, int], list[float]]:
     def run(data: TrainingData, drop: float, epochs: int) -> list[float]:
         config = Configuration(
             dataset="mnist", num_epochs=epochs, batch_size=BATCH, hidden_size=HIDDEN, learning_rate=RATE,
-            dropout_prob=drop, fgsm_epsilon=0.0, seed=1,
+            dropout_prob=drop, fgsm_epsilon=0.0, seed=1, training=training,
+            training_epsilon=0.0 if training == "standard" else 0.1,
         )  # fmt: skip
         split = data.split(1)
         network = Network(784, HIDDEN, drop, mean=split.mean, std=split.std)
@@ -75,7 +79,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data = prepare_data("mnist")
-    peers = {"plain loop": plain_epochs, "tensor": engine_epochs("tensor"), "lightning": engine_epochs("lightning")}
+    peers = {
+        "plain loop": plain_epochs,
+        "tensor": engine_epochs("tensor"),
+        "lightning": engine_epochs("lightning"),
+        "tensor, training fgsm": engine_epochs("tensor", "fgsm"),
+        "tensor, training pgd": engine_epochs("tensor", "pgd"),
+    }
     drops = (0.0, 0.1, 0.5)
     times: dict[tuple[str, float], list[float]] = {(name, drop): [] for name in peers for drop in drops}
     for _ in range(arguments.rounds):
@@ -85,15 +95,16 @@ def main() -> None:
     rows = []
     for (name, drop), measured in times.items():
         middle = statistics.median(measured)
-        ratio = middle / statistics.median(times["plain loop", drop])
-        rows.append([name, f"{drop:g}", f"{middle:.3f}", f"{min(measured):.3f} - {max(measured):.3f}", f"{ratio:.2f}"])
+        of_plain, of_tensor = (middle / statistics.median(times[peer, drop]) for peer in ("plain loop", "tensor"))
+        spread = f"{min(measured):.3f} - {max(measured):.3f}"
+        rows.append([name, f"{drop:g}", f"{middle:.3f}", spread, f"{of_plain:.2f}", f"{of_tensor:.2f}"])
     text = "\n\n".join(
         [
             "# One epoch of training on MNIST",
             __doc__.partition("\n\n")[2].rpartition("\n\n")[0],
             f"55,000 images, batches of {BATCH}, 784-{HIDDEN}-{HIDDEN}-10, one thread; "
             f"{len(rows and measured)} epochs each.",
-            table(["who", "dropout", "median, s", "range, s", "of the plain loop"], rows),
+            table(["who", "dropout", "median, s", "range, s", "of the plain loop", "of tensor"], rows),
             describe(["torch", "lightning", "numpy"]),
         ]
     )
