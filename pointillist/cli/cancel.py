@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pointillist.cli import on_cluster
 from pointillist.cli.selectors import add_selectors, selected
-from pointillist.errors import EXIT_OK, SelectionError
+from pointillist.errors import EXIT_OK, EXIT_SCHEDULER, SelectionError
 from pointillist.execution.submission import submitting
 from pointillist.state.submissions import OnCluster
 
 if TYPE_CHECKING:
+    from pointillist.cluster.schedulers.base import Scheduler
     from pointillist.project import FlowProject
+    from pointillist.state.plan import Plan
+    from pointillist.state.selection import Selection
 
 EXAMPLES = """\
   python project.py cancel -o train           all tasks of one operation that are on the cluster
@@ -35,42 +41,80 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
         raise SelectionError("Nothing is selected.", hint="Select tasks with -o, -j or -f, or cancel all with --all.")
     with submitting(project):
         plan = project.plan()
-        selection = selected(project, plan, arguments)
-        found: dict[str, OnCluster] = {}
-        tasks, others, nameless = 0, 0, 0
-        for task in plan.tasks():
-            where = plan.on_cluster(task.key)
-            if where is None or not selection.wants(task):
-                continue
-            if where.submission.id is None:
-                nameless += 1
-                continue
-            tasks += 1
-            found[where.id] = where
+        chosen = _chosen(plan, selected(project, plan, arguments))
         troubles = on_cluster.troubles(plan)
-        for where in found.values():
-            element = where.submission.elements[where.element]
-            wanted = [key for key in element if (one := plan.find(*key)) is not None and selection.wants(one)]
-            others += len(element) - len(wanted)
-        if nameless:
-            print(f"{nameless} tasks are just being submitted and can't be cancelled yet.", file=sys.stderr)
-        if troubles and not found:
+        if chosen.nameless:
+            print(f"{chosen.nameless} tasks are just being submitted and can't be cancelled yet.", file=sys.stderr)
+        if troubles and not chosen.found:
             raise troubles[0]
-        if not found:
+        if not chosen.found:
             print("No selected task is on the cluster.", file=sys.stderr)
             return EXIT_OK
-        for cluster_id in _short(found):
-            print(cluster_id)
+        scheduler = project._environment.get_scheduler()
+        elsewhere = _set_aside(chosen, scheduler)
+        if elsewhere:
+            words = ", ".join(sorted({where.submission.cluster for where in elsewhere}))
+            print(f"{len(elsewhere)} cluster jobs are on cluster {words} and can't be cancelled here.", file=sys.stderr)
+        if not chosen.found:
+            return EXIT_SCHEDULER
+        ids = _short(chosen.found)
+        print("\n".join(ids))
+        others = chosen.others
         with_others = f", and with them {others} others of the same bundles" if others else ""
         if arguments.pretend:
-            print(f"{tasks} tasks{with_others} would be cancelled.", file=sys.stderr)
+            print(f"{chosen.tasks} tasks{with_others} would be cancelled.", file=sys.stderr)
             return EXIT_OK
-        project._environment.get_scheduler().cancel(_short(found))
-    print(f"Cancelled {tasks} tasks{with_others}.", file=sys.stderr)
+        scheduler.cancel(ids)
+    print(f"Cancelled {chosen.tasks} tasks{with_others}.", file=sys.stderr)
     return EXIT_OK
 
 
-def _short(found: dict[str, OnCluster]) -> list[str]:
+@dataclass
+class _Chosen:
+    """Elements on the cluster, by submission and number, with the selected tasks of each."""
+
+    found: dict[tuple[str, int], OnCluster] = field(default_factory=dict)
+    counts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    nameless: int = 0
+
+    @property
+    def tasks(self) -> int:
+        """How many selected tasks there are."""
+        return sum(self.counts[key] for key in self.found)
+
+    @property
+    def others(self) -> int:
+        """How many tasks are in the same cluster jobs."""
+        return sum(len(where.submission.elements[where.element]) for where in self.found.values()) - self.tasks
+
+
+def _chosen(plan: Plan, selection: Selection) -> _Chosen:
+    chosen = _Chosen()
+    for task in plan.tasks():
+        where = plan.on_cluster(task.key) if selection.wants(task) else None
+        if where is None:
+            continue
+        if where.submission.id is None:
+            chosen.nameless += 1
+            continue
+        key = where.submission.name, where.element
+        chosen.found[key] = where
+        chosen.counts[key] += 1
+    return chosen
+
+
+def _set_aside(chosen: _Chosen, scheduler: Scheduler) -> list[OnCluster]:
+    """Take out what is on another cluster than ours: the same id is another job here."""
+    if not any(where.submission.cluster for where in chosen.found.values()):
+        return []
+    here = scheduler.cluster_name()
+    aside = {key: where for key, where in chosen.found.items() if where.submission.cluster not in ("", here)}
+    for key in aside:
+        del chosen.found[key]
+    return list(aside.values())
+
+
+def _short(found: Mapping[tuple[str, int], OnCluster]) -> list[str]:
     """Return the ids, the one of a whole array instead of those of all its elements."""
     ids: list[str] = []
     by_submission: dict[str, list[OnCluster]] = {}

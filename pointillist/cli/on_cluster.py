@@ -75,6 +75,7 @@ def document(plan: Plan, task: Task) -> dict[str, Any] | None:
     if where is not None:
         return {
             "id": where.id,
+            "cluster": where.submission.cluster,
             "state": where.presence.value,
             "reason": where.words,
             "script": where.submission.script,
@@ -88,6 +89,7 @@ def document(plan: Plan, task: Task) -> dict[str, Any] | None:
     ending = submission.endings.get(number)
     return {
         "id": submission.element_id(number),
+        "cluster": submission.cluster,
         "state": ending.state if ending else "unknown",
         "reason": ending.words if ending else "",
         "script": submission.script,

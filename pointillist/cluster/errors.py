@@ -95,6 +95,8 @@ class SchedulerUnavailable(SchedulerError):
     may_have_acted
         True when the command may have taken effect although no answer came: a submission may have been
         accepted. Look for it by name before submitting again.
+    timed_out
+        True when it did not answer in time.
     """
 
     def __init__(
@@ -105,9 +107,11 @@ class SchedulerUnavailable(SchedulerError):
         words: str = "",
         hint: str = "",
         may_have_acted: bool = False,
+        timed_out: bool = False,
     ) -> None:
         super().__init__(message, command=command, words=words, hint=hint)
         self.may_have_acted = may_have_acted
+        self.timed_out = timed_out
 
 
 class SubmissionRejected(SchedulerError):

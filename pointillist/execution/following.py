@@ -11,18 +11,19 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pointillist.errors import EXIT_AGAIN
+from pointillist.execution.asking import Answer, Asking
 from pointillist.state.journal import Attempt, Journal, Outcome
 from pointillist.state.place import SUBMISSION_VARIABLE
+from pointillist.state.rests import Rests
 from pointillist.state.submissions import Ending, Ledger, LedgerWriter, OnCluster, Presence, Submission, TaskKey
 
 if TYPE_CHECKING:
     from threading import Thread
 
-    from pointillist.cluster.schedulers.base import ClusterJob, Scheduler
+    from pointillist.cluster.schedulers.base import ClusterJob
     from pointillist.project import FlowProject
     from pointillist.state.plan import Plan, Task
     from pointillist.state.sessions import Sessions
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 SETTLE_S = 30.0
 """For so long after its submission was cut short, a cluster job may still turn up in the queue."""
 
-QUESTION_TIMEOUT_S = 20.0
-PAUSE_S = 0.5
 OUTPUT_TAIL_BYTES = 64 * 1024
 
 _HUNGRY = "out of memory"
@@ -45,18 +44,6 @@ NEXT_STEPS = {
 """What to do about a task that its cluster job failed."""
 
 
-@dataclass
-class Answer:
-    """What schedulers said about our cluster jobs."""
-
-    jobs: dict[str, dict[str, ClusterJob]] = field(default_factory=dict)
-    """By the name of the submission; absent where the scheduler could not be asked."""
-    troubles: list[Exception] = field(default_factory=list)
-    dead_writers: set[str] = field(default_factory=set)
-    """Sessions that had ended before the question was put."""
-    asked: float = 0.0
-
-
 class Following:
     """Where tasks are on the cluster.
 
@@ -64,10 +51,10 @@ class Following:
     ----------
     ledger
         What was submitted.
-    scheduler_of
-        Returns the scheduler that has a submission; raises a ``ClusterError`` when it can't be asked from here.
+    asking
+        Asks the schedulers.
     sessions
-        Tells which submitting processes still live.
+        Where to record what is new.
     root
         The project folder.
     clock
@@ -77,14 +64,14 @@ class Following:
     def __init__(
         self,
         ledger: Ledger,
-        scheduler_of: Callable[[Submission], Scheduler],
+        asking: Asking,
         sessions: Sessions,
         root: str,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.ledger = ledger
-        self._scheduler_of = scheduler_of
+        self._asking = asking
         self._sessions = sessions
         self._root = root
         self._clock = clock
@@ -123,55 +110,7 @@ class Following:
         return self.ledger.failure(key)
 
     def _ask(self) -> None:
-        answer = Answer(asked=self._clock())
-        opened = self.ledger.open()
-        # Whether a submitter lives is asked before the queue is read: one that ends in between has had its turn.
-        answer.dead_writers = {one.writer for one in opened if one.id is None} - {
-            writer for writer in {one.writer for one in opened if one.id is None} if self._sessions.is_alive(writer)
-        }
-        groups: dict[tuple[str, str], list[Submission]] = {}
-        for one in opened:
-            groups.setdefault((one.scheduler, one.environment), []).append(one)
-        for group in groups.values():
-            self._ask_one(group, answer)
-        self._answer = answer
-
-    def _ask_one(self, group: list[Submission], answer: Answer) -> None:
-        from pointillist.cluster.errors import ClusterError, SchedulerUnavailable
-
-        try:
-            scheduler = self._scheduler_of(group[0])
-            doubtful = [one for one in group if one.id is None and one.writer in answer.dead_writers]
-            ids = None if doubtful else [one.id for one in group if one.id is not None]
-            try:
-                jobs = scheduler.query(ids)
-            except SchedulerUnavailable as trouble:
-                if "did not answer in time" in str(trouble):
-                    raise
-                time.sleep(PAUSE_S)
-                jobs = scheduler.query(ids)
-            by_base: dict[str, dict[str, ClusterJob]] = {}
-            by_name: dict[str, dict[str, ClusterJob]] = {}
-            for one_id, job in jobs.items():
-                by_base.setdefault(job.job_id, {})[one_id] = job
-                by_name.setdefault(job.name, {})[one_id] = job
-            found = {
-                one.name: by_base.get(one.id, {}) if one.id else by_name.get(scheduler.queue_name(one.name), {})
-                for one in group
-            }
-            forgotten = [
-                one.id
-                for one in group
-                if one.id is not None and any(one.element_id(n) not in found[one.name] for n in one.open_elements())
-            ]
-            if forgotten:
-                for one_id, job in scheduler.history(forgotten).items():
-                    for one in group:
-                        if one.id == job.job_id:
-                            found[one.name].setdefault(one_id, job)
-            answer.jobs.update(found)
-        except ClusterError as trouble:
-            answer.troubles.append(trouble)
+        self._answer = self._asking.ask(self.ledger.open())
 
     def _settle(self, plan: Plan) -> dict[TaskKey, OnCluster]:
         """Compare the answer with the ledger, record what is new, and return what is still there."""
@@ -222,6 +161,8 @@ class Following:
         """Return where an element is, how it ended, or, as words, that it was never submitted."""
         if jobs is None:
             words = "being submitted" if one.id is None else "the scheduler can't be asked where it is"
+            if one.name in answer.elsewhere:
+                words = f"on cluster {one.cluster}, which can't be asked from here"
             return OnCluster(Presence.UNKNOWN, one, number, words)
         if one.id is None:
             if one.writer not in answer.dead_writers:
@@ -268,7 +209,7 @@ class Following:
     def _output_says(self, one: Submission, number: int) -> str:
         """Return how an element ended as far as the scheduler has said so in its output; empty when it has not."""
         with contextlib.suppress(Exception):
-            state = self._scheduler_of(one).read_output(self._output(one, number))
+            state = self._asking.scheduler_of(one).read_output(self._output(one, number))
             return state.value if state is not None else ""
         return ""
 
@@ -361,20 +302,7 @@ def follow(project: FlowProject) -> Following | None:
     if os.environ.get(SUBMISSION_VARIABLE) or not os.path.isdir(path):
         return None
 
-    def scheduler_of(submission: Submission) -> Scheduler:
-        from pointillist.cluster.errors import SchedulerNotPresent
-
-        environment = project._environment
-        scheduler: Scheduler | None = environment.script_scheduler()
-        if scheduler is None or scheduler.name != submission.scheduler:
-            raise SchedulerNotPresent(
-                f"Cluster jobs of this project are with {submission.scheduler} ({submission.environment}),"
-                f" which this machine ({environment.__name__}) can't ask.",
-                hint="What is queued or running there is not known here, and is left alone.",
-            )
-        scheduler.hurry(QUESTION_TIMEOUT_S)
-        return scheduler
-
-    following = Following(ledger_of(project), scheduler_of, project.sessions(), project.path)
+    asking = Asking(project._environment, project.sessions(), Rests(project.state_folder))
+    following = Following(ledger_of(project), asking, project.sessions(), project.path)
     following.start()
     return following

@@ -26,6 +26,7 @@ from pointillist.execution.preparation import Parts, Prepared, prepare
 from pointillist.execution.units import chosen_groups
 from pointillist.execution.wishes import Wishes
 from pointillist.state.place import SUBMISSION_VARIABLE
+from pointillist.state.rests import Rests
 from pointillist.state.submissions import LedgerWriter, Submission
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def submitting(
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError:
             pass  # a file system without locks
+        Rests(project.state_folder).end()
         yield
     finally:
         os.close(handle)
@@ -97,6 +99,9 @@ def hand_over(
     writer = LedgerWriter(ledger, session)
     outcome = Outcome()
     made: dict[Parcel, Submission] = {}
+    cluster = ""
+    with contextlib.suppress(ClusterError):
+        cluster = scheduler.cluster_name()
     flags = [*(environment.submit_flags or ()), *wishes.flags]
     try:
         with _patience() as stop:
@@ -111,7 +116,7 @@ def hand_over(
                         SubmissionRejected(f"'{parts.name}' waits for something that was not submitted.")
                     )
                     continue
-                submission = _submission(project, parts, request, session.id, environment, scheduler, made)
+                submission = _submission(project, parts, request, session.id, environment, scheduler, made, cluster)
                 try:
                     cluster_id = _submit(project, parts, request, submission, scheduler, writer, flags)
                 except SubmissionRejected as error:
@@ -192,6 +197,7 @@ def _submission(
     environment: type[ComputeEnvironment],
     scheduler: Scheduler,
     made: dict[Parcel, Submission],
+    cluster: str,
 ) -> Submission:
     asked = {name: value for name, value in asdict(request).items() if value not in (None, "", (), [])}
     return Submission(
@@ -206,6 +212,7 @@ def _submission(
         request.output,
         asked,
         [made[one].name for one in (*parts.parcel.elementwise, *parts.parcel.whole)],
+        cluster,
     )
 
 

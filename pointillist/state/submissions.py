@@ -58,8 +58,8 @@ class Submission:
         Its name in the queue; no other submission has it.
     writer
         The session that submitted it.
-    scheduler, environment
-        Who has it.
+    scheduler, environment, cluster
+        Who has it; ``cluster`` as the scheduler calls itself, empty where it does not.
     elements
         The tasks of each element; one entry for a single cluster job.
     is_array
@@ -85,6 +85,7 @@ class Submission:
     output: str
     request: dict[str, Any]
     after: list[str] = field(default_factory=list)
+    cluster: str = ""
     id: str | None = None
     accepted: float | None = None
     is_withdrawn: bool = False
@@ -257,6 +258,7 @@ class Ledger:
                     record["output"],
                     record["request"],
                     record["after"],
+                    record.get("cluster", ""),
                 )
                 for number, element in enumerate(one.elements):
                     for key in element:
@@ -310,6 +312,7 @@ class LedgerWriter:
                 "time": submission.time,
                 "scheduler": submission.scheduler,
                 "environment": submission.environment,
+                "cluster": submission.cluster,
                 "is_array": submission.is_array,
                 "script": submission.script,
                 "output": submission.output,

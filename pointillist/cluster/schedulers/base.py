@@ -329,8 +329,24 @@ class Scheduler(ABC):
         known = set(wanted)
         return {one: job for one, job in found.items() if job.job_id in known}
 
+    def query_names(self, names: Iterable[str]) -> dict[str, ClusterJob]:
+        """Ask for our own cluster jobs of some names, as the queue spells them.
+
+        Raises
+        ------
+        SchedulerUnavailable
+            There was no whole answer.
+        """
+        wanted = set(names)
+        return {one: job for one, job in self.query().items() if job.name in wanted}
+
     def history(self, ids: Iterable[str]) -> dict[str, ClusterJob]:
         """Ask what became of cluster jobs, with exit codes and nodes, as far back as the scheduler remembers.
+
+        Parameters
+        ----------
+        ids
+            Of cluster jobs, or of those elements of arrays that an earlier answer lacked.
 
         Returns
         -------
@@ -346,6 +362,10 @@ class Scheduler(ABC):
     def release(self, ids: Iterable[str]) -> None:
         """Let held cluster jobs start."""
         self._tell(self.release_command, ids)
+
+    def cluster_name(self) -> str:
+        """Return the name of the cluster; empty when the scheduler has no such thing, or does not say."""
+        return ""
 
     def largest_array(self) -> int | None:
         """Return how many elements one array may have; None when the scheduler does not say."""
@@ -401,6 +421,7 @@ class Scheduler(ABC):
             words=words,
             hint=hint,
             may_have_acted=may_have_acted,
+            timed_out=answer.timed_out,
         )
 
 

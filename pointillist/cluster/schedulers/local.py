@@ -122,6 +122,9 @@ class Local(Scheduler):
     def output_pattern(self, stem: str, *, array: bool) -> str:
         return stem.replace("%", "%%") + ("-%j_%a.out" if array else "-%j.out")
 
+    def cluster_name(self) -> str:
+        return self.folder
+
     def all_unknown(self, answer: Answer) -> bool:
         return "no such cluster job" in said(answer).lower()
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from pointillist.cluster.errors import RequestError, SchedulerNotPresent, SchedulerUnavailable
-from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State, said
+from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State, current_user, said
 from pointillist.cluster.schedulers.commands import Answer
 from pointillist.cluster.schedulers.requests import After, Request, element_id, split_id
 
@@ -121,6 +121,7 @@ _LAST_WORDS = {
     "CANCELLED AT": State.CANCELLED,
 }
 _CONFIRMED = 10
+_ELEMENTS_IN_ONE_QUESTION = 500
 _NEVER = frozenset({"DependencyNeverSatisfied", "BadConstraints"})
 _HELD = frozenset({"JobHeldUser", "JobHeldAdmin", "launch failed requeued held", "job requeued in held state"})
 
@@ -180,6 +181,7 @@ class Slurm(Scheduler):
         # By default long lists of array indices are cut off after 64 characters.
         "SLURM_BITSTR_LEN": "0",
     }
+    _known_limits: tuple[int, str] | None = None
 
     def header_lines(self, request: Request) -> list[str]:
         return [f"#SBATCH {line}" for line in _options(request)]
@@ -276,8 +278,16 @@ class Slurm(Scheduler):
         return found
 
     def history(self, ids: Iterable[str]) -> dict[str, ClusterJob]:
-        wanted = sorted({split_id(one)[0] for one in ids})
+        asked = list(ids)
+        wanted = sorted({split_id(one)[0] for one in asked})
         found = self.query(wanted)
+        # Asked about an element that it no longer knows, Slurm says nothing; so that is asked once more, narrowly.
+        missing = [one for one in asked if one not in found and split_id(one)[1] is not None]
+        missing = [one for one in missing if any(job.job_id == split_id(one)[0] for job in found.values())]
+        for first in range(0, len(missing), _ELEMENTS_IN_ONE_QUESTION):
+            found |= self._few(missing[first : first + _ELEMENTS_IN_ONE_QUESTION])
+        for one in [one for one in missing if one not in found][:_CONFIRMED]:
+            found |= self._few([one])
         known = {job.job_id for job in found.values()}
         forgotten = [one for one in wanted if one not in known]
         if not forgotten:
@@ -302,6 +312,13 @@ class Slurm(Scheduler):
         if "accounting storage is disabled" in said(answer).lower():
             return found
         raise self._unanswered(command, answer)
+
+    def query_names(self, names: Iterable[str]) -> dict[str, ClusterJob]:
+        command = [*self.query_command(None, user=current_user()), f"--name={','.join(sorted(names))}"]
+        return self._ask(command, one_id=True) or {}
+
+    def _few(self, ids: Sequence[str]) -> dict[str, ClusterJob]:
+        return self._ask(self.query_command(ids, user=""), one_id=True) or {}
 
     def cancel_command(self, ids: Sequence[str]) -> list[str]:
         return ["scancel", *ids]
@@ -337,14 +354,27 @@ class Slurm(Scheduler):
         """Return the question about the cluster's configuration."""
         return ["scontrol", "show", "config"]
 
-    def parse_limits(self, text: str) -> int:
-        """Return how many elements one array may have; raise ValueError when the answer does not say."""
-        match = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", text, re.MULTILINE)
-        if match is None:
-            raise ValueError("MaxArraySize is missing")
-        return int(match[1])
+    def parse_limits(self, text: str) -> tuple[int, str]:
+        """Return how many elements one array may have, and the cluster's name; raise ValueError when one is missing."""
+        size = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", text, re.MULTILINE)
+        name = re.search(r"^ClusterName\s*=\s*(\S+)\s*$", text, re.MULTILINE)
+        if size is None or name is None:
+            raise ValueError(f"{'MaxArraySize' if size is None else 'ClusterName'} is missing")
+        return int(size[1]), name[1]
 
     def largest_array(self) -> int | None:
+        return self._limits()[0]
+
+    def cluster_name(self) -> str:
+        return self._limits()[1]
+
+    def _limits(self) -> tuple[int, str]:
+        """Ask for the cluster's configuration, once."""
+        if self._known_limits is None:
+            self._known_limits = self._ask_limits()
+        return self._known_limits
+
+    def _ask_limits(self) -> tuple[int, str]:
         command = self.limits_command()
         answer = self._run(command, timeout_s=self._query_timeout_s, environment=self.environment)
         if answer.returncode != 0:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_schedulers.queue import FakeScheduler
@@ -132,3 +134,90 @@ def test_absent_commands_are_said_to_be_absent(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(SchedulerNotPresent, match="squeue") as caught:
         Slurm().query()
     assert caught.value.hint
+
+
+def test_answer_cut_between_two_records_loses_nothing(fake_slurm: FakeScheduler, tmp_path: Path) -> None:
+    slurm = Slurm(run=fake_slurm.runner)
+    ids = [submit(slurm, tmp_path, Request(name=f"n{number}")) for number in range(8)]
+    array = submit(slurm, tmp_path, Request(name="array", array=Array(6)))
+    fake_slurm.start()
+    fake_slurm.set(few=True)
+    assert len(slurm.query()) == 7
+    assert slurm.query_names(["array"]).keys() < {f"{array}_{index}" for index in range(6)}
+    assert [job.name for job in slurm.query_names(["n7"]).values()] == ["n7"]
+    elements = [f"{array}_{index}" for index in range(6)]
+    assert slurm.history(elements).keys() == set(elements)
+    with pytest.raises(SchedulerUnavailable, match="is missing"):
+        slurm.history(ids)
+
+
+def test_status_does_not_hammer_a_scheduler_that_failed_a_moment_ago(
+    fake_slurm: FakeScheduler, make_study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(
+        """
+@Project.post.isfile("a")
+@Project.operation(cmd=True)
+def first(job):
+    return "true"
+""",
+        {"x": 1},
+    )
+    study.cli("submit")
+    fake_slurm.set(down=True)
+    said = study.cli("status")
+    asked = len(fake_slurm.calls())
+    assert "Unable to contact slurm controller" in said.stderr
+    for command in ("status", "explain", "logs"):
+        study.cli(command, check=None)
+    again = study.cli("status")
+    assert len(fake_slurm.calls()) == asked
+    assert "It is not asked again for" in again.stderr
+    assert "1 " in again.stdout
+    assert "Unable to contact" in study.cli("submit", check=4).stderr
+    assert len(fake_slurm.calls()) > asked
+    fake_slurm.set(down=False)
+    study.cli("submit")
+    assert study.cli("status").stderr == ""
+
+
+def test_two_clusters_that_share_a_folder_are_told_apart(
+    fake_slurm: FakeScheduler, make_study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fake_schedulers.slurm
+
+    study = make_study(
+        """
+@Project.post.isfile("a")
+@Project.operation(cmd=True)
+def first(job):
+    return f"touch workspace/{job.id}/a"
+""",
+        {"x": 1},
+        {"x": 2},
+        {"x": 3},
+    )
+    first, second = study.make_jobs()[:2]
+    study.cli("submit", "-j", first)
+    path = os.environ["PATH"]
+    other = FakeScheduler(tmp_path / "other slurm", fake_schedulers.slurm)
+    other.set(cluster="other")
+    monkeypatch.setenv("PATH", f"{other.bin}{os.pathsep}{path}")
+    # Both count their jobs from the same number, so the ids mean something else there.
+    study.cli("submit", "-j", second)
+    shown = study.cli("status", "--json")
+    document = {task["aggregate"]: task for task in json.loads(shown.stdout)["tasks"]}
+    assert [document[one]["state"] for one in (first, second)] == ["queued", "queued"]
+    assert document[first]["cluster"]["id"] == document[second]["cluster"]["id"]
+    assert (document[first]["cluster"]["cluster"], document[second]["cluster"]["cluster"]) == ("pretend", "other")
+    assert "on cluster pretend" in study.cli("explain", "-j", first).stdout
+    assert "1 tasks are on cluster pretend; this machine speaks to cluster other." in study.cli("status").stderr
+    assert "on cluster pretend" in study.cli("cancel", "-j", first, check=4).stderr
+    other.start()
+    other.end("100", state="FAILED", exit_code=1)
+    states = {task["aggregate"]: task["state"] for task in json.loads(study.cli("status", "--json").stdout)["tasks"]}
+    assert (states[first], states[second]) == ("queued", "failed")
+    monkeypatch.setenv("PATH", path)
+    assert "on cluster" not in study.cli("status").stderr
+    study.cli("cancel", "--all")
+    assert [job["state"] for job in fake_slurm.jobs().values()] == ["CANCELLED"]

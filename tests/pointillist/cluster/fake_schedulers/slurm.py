@@ -32,7 +32,8 @@ def run(queue: Queue, program: str, arguments: Sequence[str], stdin: str, cwd: s
         ids = arguments[1].split(",")
         return _each(ids, queue.release, "slurm_suspend error: Invalid job id specified {}")
     if program == "scontrol":
-        return 0, f"MaxArraySize            = {queue.faults['max_array_size']}\n", ""
+        name, size = queue.faults["cluster"], queue.faults["max_array_size"]
+        return 0, f"ClusterName             = {name}\nMaxArraySize            = {size}\n", ""
     return 1, "", "Slurm accounting storage is disabled\n"
 
 
@@ -107,12 +108,15 @@ def _squeue(queue: Queue, arguments: Sequence[str]) -> Reply:
     if "jobs" in options:
         wanted = options["jobs"].split(",")
         jobs = [job for job in jobs if job["base"] in wanted or job["id"] in wanted]
-        if not jobs and len(wanted) == 1:
+        known = {job["base"] for job in queue.jobs.values()}
+        if len(wanted) == 1 and wanted[0].split("_")[0] not in known:
             return 1, "", "slurm_load_jobs error: Invalid job id specified\n"
     else:
         if options["user"] != getpass.getuser():
             jobs = []
         jobs += [_other(number) for number in range(queue.faults["crowd"])]
+        if "name" in options:
+            jobs = [job for job in jobs if job["name"] in options["name"].split(",")]
     lines = ["".join(_HEADERS.get(name, name.upper()) + end for name, end in fields)]
     for shown, job in _folded(jobs):
         values = {
@@ -128,6 +132,13 @@ def _squeue(queue: Queue, arguments: Sequence[str]) -> Reply:
         }
         lines.append("".join(values[name] + end for name, end in fields))
     return 0, "\n".join(lines) + "\n", ""
+
+
+def few(text: str) -> str:
+    """Cut an answer off exactly between two records, where it has more than two of them."""
+    records = text.split("\x1e")
+    count = len(records) - 2
+    return text if count <= 2 else "\x1e".join(records[: 1 + count // 2]) + "\x1e\n"
 
 
 def _folded(jobs: list[Job]) -> list[tuple[str, Job]]:
