@@ -46,11 +46,11 @@ _CPU_MEMORY_BYTES = 2 << 30
 
 
 def train_stack(
-    trajectories: Sequence[Iterable[Configuration]],
+    trajectories: Sequence[Sequence[Configuration]],
     on_trained: Callable[[int, Trained], None],
     on_failed: Callable[[int, Exception], None],
     *,
-    data: TrainingData | None = None,
+    data: TrainingData,
     device: str = "cpu",
 ) -> None:
     """Train networks of equal shape together.
@@ -64,11 +64,15 @@ def train_stack(
         Called with the position of a trajectory and a result as soon as it exists.
     on_failed
         Called with the position of a trajectory and the reason why it gives no further results. Others go on.
-    data, device
+    data
+        The data set that all of them name.
+    device
         As for :func:`plmnist.training.train`.
     """
     place = choose_device(device)
     with one_thread(), repeatable(place), torch.no_grad():
+        if place.type == "cuda":
+            _split_ahead(data, {configs[0].seed for configs in trajectories})
         members = []
         for position, configs in enumerate(trajectories):
             try:
@@ -76,7 +80,6 @@ def train_stack(
             except Exception as error:
                 on_failed(position, error)
             else:
-                data = member.course.data
                 members.append(member)
         if members:
             _train(members, on_failed, place)
@@ -96,19 +99,30 @@ def stack_limit(config: Configuration, data: TrainingData, device: str = "cpu") 
     return max(1, int((_MEMORY_SHARE * free - shared) / bytes_each))
 
 
+def _split_ahead(data: TrainingData, seeds: set[int]) -> None:
+    """Draw the splits of many seeds by several threads: 2 ms of a core each."""
+    data.split(min(seeds))  # what all splits share is computed once
+    with ThreadPoolExecutor(_cores()) as pool:
+        list(pool.map(data.split, seeds))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 class _Member:
     """A network of a stack."""
 
     def __init__(
         self,
         position: int,
-        configs: Iterable[Configuration],
+        configs: Sequence[Configuration],
         on_trained: Callable[[int, Trained], None],
         *,
-        data: TrainingData | None,
+        data: TrainingData,
         device: torch.device,
     ) -> None:
-        config = next(iter(configs := list(configs)))
+        config = configs[0]
         if (config.network, config.training) != ("mlp", "standard"):
             raise ConfigurationError(
                 f"the stacked engine can't train network {config.network!r} with training {config.training!r}",
@@ -144,6 +158,7 @@ def _train(members: list[_Member], on_failed: Callable[[int, Exception], None], 
             if len(left) < len(members):
                 state = stack.state.rows(left)
                 members = [members[row] for row in left]
+                stack.close()
                 stack = None  # before the next one is made, so that its memory is free
 
 
@@ -267,9 +282,13 @@ class _Stack:
         self._correct = torch.zeros(k, dtype=torch.int64, device=device)
         batch_size = min(config.batch_size, n)
         rounds = [(n // batch_size, batch_size), (1, n % batch_size)]
-        self._steps = [(times, _repeatedly(self._make_step(size), device)) for times, size in rounds if size]
+        self._steps = [(times, _repeatable(self._make_step(size), device)) for times, size in rounds if size]
         # Only now: making a step that can be repeated has run it.
         self.state.copy_(state)
+
+    def close(self) -> None:
+        """Let go of the steps, whose memory would otherwise live as long as the stack that they refer to."""
+        self._steps.clear()
 
     def train_epoch(self) -> list[Metrics]:
         """Train for an epoch in the order, and with the masks, that are loaded; return the metrics on the way."""
@@ -396,20 +415,25 @@ class _Stack:
             )
 
 
-def _repeatedly(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Return a function that does a step: on a GPU it starts a recording of it, which this makes by running it."""
+def _repeatable(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """Return a function that does a step; on a GPU it replays a recording, which is made here by running the step."""
     if device.type != "cuda":
         return step
     # Run once aside, as the recording of a graph demands, so that libraries have set themselves up.
-    aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    aside.wait_stream(torch.cuda.current_stream(device))
+    here, aside = torch.cuda.current_stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    aside.wait_stream(here)
     with torch.cuda.stream(aside):
         step()
-    torch.cuda.current_stream(device).wait_stream(aside)
+    here.wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Threads that draw for the next epoch lock memory meanwhile, which would spoil a recording of all threads.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         step()
-    return graph.replay
+
+    def replay(recorded: Callable[[], None] = step) -> None:  # the recording uses the memory that the step holds
+        graph.replay()
+
+    return replay
 
 
 class _Draws:
@@ -419,7 +443,7 @@ class _Draws:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0))) if device.type == "cuda" else None
+        self._pool = ThreadPoolExecutor(_cores()) if device.type == "cuda" else None
         self._orders: dict[tuple[int, int], Callable[[], Tensor]] = {}
         self._masks: dict[tuple[int, int, float], Callable[[], Tensor]] = {}
 

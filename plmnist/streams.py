@@ -32,6 +32,7 @@ MASK_LEVELS = 65536
 """Drop probabilities are rounded to multiples of 1 / `MASK_LEVELS`."""
 
 _MASK_PIECE = 1 << 16
+_PACKED_PIECE = 1 << 18  # larger, so that threads which draw at the same time seldom need the interpreter
 
 
 def stream(seed: int, purpose: str, *, epoch: int = 0) -> np.random.SFC64:
@@ -70,7 +71,7 @@ def fill_mask(source: np.random.SFC64, drop_prob: float, out: npt.NDArray[np.flo
     units belongs to the rounded value, which keeps the expectation at exactly 1.
     """
     threshold, scale = _threshold(drop_prob), mask_scale(drop_prob)
-    for bits, piece in _pieces(source, out):
+    for bits, piece in _pieces(source, out, _MASK_PIECE):
         np.multiply(bits >= threshold, scale, out=piece)
 
 
@@ -84,7 +85,7 @@ def pack_mask(source: np.random.SFC64, drop_prob: float, shape: tuple[int, int])
     """
     threshold = _threshold(drop_prob)
     kept = np.empty(shape[0] * shape[1], np.bool_)
-    for bits, piece in _pieces(source, kept):
+    for bits, piece in _pieces(source, kept, _PACKED_PIECE):
         np.greater_equal(bits, threshold, out=piece)
     if shape[1] % 8 == 0:  # all rows at once take a third of the time
         return np.packbits(kept, bitorder="little").reshape(shape[0], -1)
@@ -98,7 +99,7 @@ def mask_scale(drop_prob: float) -> np.float32:
 
 def fill_uniform(source: np.random.SFC64, out: npt.NDArray[np.float32]) -> None:
     """Fill `out` with numbers uniform in (-1, 1), on a grid of 2**16 values, symmetric about 0."""
-    for bits, piece in _pieces(source, out):
+    for bits, piece in _pieces(source, out, _MASK_PIECE):
         np.multiply(bits, np.float32(2.0**-15), out=piece)
         piece -= np.float32(1 - 2.0**-16)
 
@@ -107,12 +108,14 @@ def _threshold(drop_prob: float) -> np.uint16:
     return np.uint16(min(round(drop_prob * MASK_LEVELS), MASK_LEVELS - 1))
 
 
-def _pieces(source: np.random.SFC64, out: npt.NDArray[_T]) -> Iterator[tuple[npt.NDArray[np.uint16], npt.NDArray[_T]]]:
+def _pieces(
+    source: np.random.SFC64, out: npt.NDArray[_T], length: int
+) -> Iterator[tuple[npt.NDArray[np.uint16], npt.NDArray[_T]]]:
     """Yield 16 random bits for each element of a contiguous array, with the elements they are for."""
     flat = out.reshape(-1)
     assert np.shares_memory(flat, out)
     # In pieces that stay in the cache; a piece takes a whole number of 64-bit words, so their size has no influence.
-    for start in range(0, flat.size, _MASK_PIECE):
-        piece = flat[start : start + _MASK_PIECE]
+    for start in range(0, flat.size, length):
+        piece = flat[start : start + length]
         bits = source.random_raw(-(-piece.size // 4)).astype("<u8", copy=False).view("<u2")
         yield bits[: piece.size], piece

@@ -338,7 +338,9 @@ def train_lengths(
     if engine == STACKED:
         from plmnist.stacked_engine import train_stack
 
-        train_stack([list(configs)], lambda _, trained: on_trained(trained), _reraise, data=data, device=device)
+        together = list(configs)
+        data = prepare_data(together[0].dataset, data_dir) if data is None else data
+        train_stack([together], lambda _, trained: on_trained(trained), _reraise, data=data, device=device)
         return
     place = choose_device(device)
     with one_thread(), repeatable(place):

@@ -391,7 +391,7 @@ class TestOnCuda:
     def test_recorded_step_equals_the_step_itself(self, digits, make_config, monkeypatch):
         trajectories = [[make_config(seed=seed, dropout_prob=0.5)] for seed in (1, 2, 3)]
         recorded, _ = trained_together(trajectories, digits, device="cuda")
-        monkeypatch.setattr(stacked_engine, "_repeatedly", lambda step, device: step)
+        monkeypatch.setattr(stacked_engine, "_repeatable", lambda step, device: step)
         plain, _ = trained_together(trajectories, digits, device="cuda")
         for key, trained in recorded.items():
             assert results.TrainFiles.of(trained) == results.TrainFiles.of(plain[key])

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from plmnist.streams import fill_mask, permutation, stream, uniform
+from plmnist.streams import fill_mask, mask_scale, pack_mask, permutation, stream, uniform
 
 
 def test_streams_are_what_they_were():
@@ -65,3 +65,15 @@ def test_mask_does_not_depend_on_the_pieces_it_is_drawn_in(monkeypatch):
     monkeypatch.setattr("plmnist.streams._MASK_PIECE", 64)
     fill_mask(stream(1, "dropout"), 0.3, pieces)
     assert np.array_equal(whole, pieces)
+
+
+@pytest.mark.parametrize("shape", [(300, 7), (41, 64), (3, 1)])
+def test_packed_mask_is_the_mask_at_one_bit_an_element(monkeypatch, shape):
+    monkeypatch.setattr("plmnist.streams._PACKED_PIECE", 64)
+    for drop_prob in (0.1, 0.5):
+        mask = np.empty(shape, np.float32)
+        fill_mask(stream(1, "dropout"), drop_prob, mask)
+        packed = pack_mask(stream(1, "dropout"), drop_prob, shape)
+        assert packed.shape == (shape[0], -(-shape[1] // 8))
+        kept = np.unpackbits(packed, axis=1, count=shape[1], bitorder="little")
+        assert np.array_equal(kept * mask_scale(drop_prob), mask)
