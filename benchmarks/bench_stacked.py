@@ -1,10 +1,10 @@
 """Time of many networks on MNIST: the stacked engine against one network after the other, in one run.
 
 Networks of the tutorial's study: batches of 128, 784-64-64-10, learning rate 2e-4, dropout 0, 0.1 and 0.5, a seed for
-every three. Timed from the loaded data set to the last network trained, validated after each epoch and tested, in memory; the
-engines take turns, so that a slow minute of a shared machine hits both alike. Medians over rounds, seconds per network
-and epoch. The engine one network after the other is the default one, on one core. How near both are is shown for the
-same networks.
+every three. Timed from the loaded data set to the last network trained, validated after each epoch and tested, in
+memory; the engines take turns, so that a slow minute of a shared machine hits both alike. Medians over rounds,
+seconds per network and epoch. The engine one network after the other is the default one, on one core. How near both
+are is shown for the same networks.
 
 On a GPU, where the record should be made anew (add --networks 18 1000 if the memory holds them):
 
@@ -154,20 +154,22 @@ def _transfer(what: str, n_bytes: float) -> list[str]:
 
 EXPECTATION = """## What to expect of a GPU: arithmetic, not measured
 
-{networks} networks of {epochs} epochs on one H200, all with dropout, against a target of {target} s. 67 TFLOP/s in single
-precision without TF32, 4.8 TB/s of memory, 50 GB/s to the device. {steps} steps, each one launch of a recorded graph.
+{networks} networks of {epochs} epochs on one H200, all with dropout, against a target of {target} s. 67 TFLOP/s in
+single precision without TF32, 4.8 TB/s of memory, 50 GB/s to the device. {steps} steps, each one launch of a recorded
+graph.
 
 {table}
 
-In sequence, at half and at 70 % of the peaks, products and traffic take {device} s. Drawing goes on meanwhile, one epoch
-ahead, on other cores. On top come, for each network, its split (shared out over the cores), initial weights and copies,
-1 to 3 ms; for each epoch of each, taking notice, 0.3 ms; together 3 to 5 s in one thread. Importing torch, opening the
-device and recording the step take about 3 s more. So the target is within reach, in memory, if batched products of this
-shape reach half of the peak. Writing the results comes on top: three files for each network, each flushed to the disk.
+In sequence, at half and at 70 % of the peaks, products and traffic take {device} s. Drawing goes on meanwhile, one
+epoch ahead, on other cores. On top come, for each network, its split (shared out over the cores), initial weights and
+copies, 1 to 3 ms; for each epoch of each, taking notice, 0.3 ms; together 3 to 5 s in one thread. Importing torch,
+opening the device and recording the step take about 3 s more. So the target is within reach, in memory, if batched
+products of this shape reach half of the peak. Writing the results comes on top: three files for each network, each
+flushed to the disk.
 
-Masks are drawn on the processor and moved as bits because the streams are SFC64, which only runs forwards: no device can
-start in the middle of one. A counter-based generator (Philox) on the device would save the cores, but it would be another
-stream and change the results of every study; at these sizes nothing is gained by it."""
+Masks are drawn on the processor and moved as bits because the streams are SFC64, which only runs forwards: no device
+can start in the middle of one. A counter-based generator (Philox) on the device would save the cores, but it would be
+another stream and change the results of every study; at these sizes nothing is gained by it."""
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ On a GPU a network this small keeps the device busy for a few per cent of the ti
 A stack of hundreds fills it. Each network has the streams, the batches, the learning rate, the dropout and the state of
 Adam that it would have alone; it sees no other. It leaves the stack when its epochs are done or when it diverges.
 
-Results agree with those of the other engines within a tolerance, not bit for bit: a batched product may add in another
-order than a single one, and training carries the last bits on. ``docs/gpu.md`` states the tolerance; records name the
-engine. On the CPU this engine is no faster than training one network after the other.
+Results are near those of the other engines, not equal bit for bit: a batched product may add in another order than a
+single one, and training makes the last bits grow. ``docs/gpu.md`` says how near, as measured; records name the engine.
+On the CPU this engine is no faster than training one network after the other.
 
 A step touches no memory of the host: order and dropout masks of an epoch are drawn on the CPU, masks at one bit an
 element, and moved ahead of it; a counter on the device says which batch it is. So on a GPU a whole step is one CUDA

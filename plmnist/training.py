@@ -2,7 +2,7 @@
 
 This module says what a training *is*; how the steps are done is the business of an engine. An engine is a function in
 :data:`ENGINES`; all of these give the same weights, bit for bit, and a test asserts it. The stacked engine trains many
-networks at once and agrees within a tolerance only (:mod:`plmnist.stacked_engine`). Nothing here reads or writes result
+networks at once and comes near only (:mod:`plmnist.stacked_engine`). Nothing here reads or writes result
 folders (that is :mod:`plmnist.results`).
 """
 
