@@ -47,7 +47,7 @@ def study(n: int, epochs: int) -> list[Configuration]:
             dropout_prob=(0.0, 0.1, 0.5)[i % 3],
             fgsm_epsilon=0.05,
             seed=1 + i // 3,
-        )  # fmt: skip
+        )
         for i in range(n)
     ]
 
