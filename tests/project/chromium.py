@@ -1,42 +1,14 @@
-"""A real headless Chromium, driven by its own driver; put on the machine by apt where that can be done."""
+"""A real headless Chromium, driven by its own driver."""
 
 from __future__ import annotations
 
 import base64
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("chromium", "chromium-driver", "poppler-utils")
-_PROGRAMS = ("chromium", "chromedriver", "pdfinfo")
-
-
-class ChromiumMissing(RuntimeError):
-    """Chromium is not here and cannot be put here; the message says why."""
-
-
-def find_or_install() -> None:
-    """Make sure that Chromium is on this machine; raise `ChromiumMissing` otherwise."""
-    if not _missing():
-        return
-    if os.getuid() != 0 or shutil.which("apt-get") is None:
-        raise ChromiumMissing(
-            f"no {', '.join(_missing())} here; installing needs root on Debian: apt-get install {' '.join(PACKAGES)}"
-        )
-    install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", *PACKAGES]
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update"], install):
-        done = subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        if done.returncode != 0 and command is install:
-            raise ChromiumMissing(f"apt-get install failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
-    if _missing():
-        raise ChromiumMissing(f"no {', '.join(_missing())} even after installing {' '.join(PACKAGES)}")
-
-
-def _missing() -> list[str]:
-    return [name for name in _PROGRAMS if shutil.which(name) is None]
+PROGRAMS = ("chromium", "chromedriver", "pdfinfo", "pdftoppm")
 
 
 class Browser:
@@ -50,8 +22,8 @@ class Browser:
         options = Options()
         options.binary_location = shutil.which("chromium") or ""
         # Without the sandbox it also runs as root, as in containers.
-        for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-            options.add_argument(argument)
+        for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "hide-scrollbars"):
+            options.add_argument(f"--{argument}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self._driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
 

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 # The modules beside this file are plain ones: they also run by hand, and as commands of the fakes.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "machine"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import fake_schedulers.lsf
 import fake_schedulers.pbs
 import fake_schedulers.slurm
+from debian import ProgramsMissing
 from fake_schedulers.queue import FakeScheduler
-from slurm_service import SlurmMissing, SlurmService, find_or_install
+from slurm_service import SlurmService, find_or_install
 
 from pointillist.cluster.schedulers.base import current_user
 
@@ -30,7 +32,7 @@ def slurm_service() -> Iterator[SlurmService]:
     """A real Slurm for the whole session; use `real_slurm` to speak to it."""
     try:
         find_or_install()
-    except SlurmMissing as missing:
+    except ProgramsMissing as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI needs a real Slurm: {missing}")
         pytest.skip(f"no real Slurm: {missing}")

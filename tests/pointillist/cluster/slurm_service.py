@@ -21,6 +21,10 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "machine"))
+
+import debian
+
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge", "slurm-wlm-basic-plugins")
 ACCOUNTING_PACKAGES = ("slurmdbd", "mariadb-server")
 _ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db", "mariadb", "sacct", "sacctmgr")
@@ -102,33 +106,9 @@ LogFile={folder}/slurmdbd.log
 """
 
 
-class SlurmMissing(RuntimeError):
-    """Slurm is not here and cannot be put here; the message says why."""
-
-
-def find_or_install(*, accounting: bool = False) -> None:
-    """Make sure that Slurm's programs are on this machine; raise `SlurmMissing` otherwise."""
-    programs = _PROGRAMS + (_ACCOUNTING_PROGRAMS if accounting else ())
-    packages = PACKAGES + (ACCOUNTING_PACKAGES if accounting else ())
-    if not _missing(programs):
-        return
-    if os.getuid() != 0 or shutil.which("apt-get") is None:
-        raise SlurmMissing(
-            f"no {', '.join(_missing(programs))} here; installing Slurm needs root on Debian or Ubuntu"
-            f" (apt-get install {' '.join(packages)})"
-        )
-    install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", *packages]
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update"], install):
-        done = subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        if done.returncode != 0 and command is install:
-            raise SlurmMissing(f"apt-get install failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
-    if _missing(programs):
-        raise SlurmMissing(f"no {', '.join(_missing(programs))} even after installing {' '.join(packages)}")
-
-
-def _missing(programs: tuple[str, ...]) -> list[str]:
-    return [name for name in programs if shutil.which(name, path=_PATH) is None]
+def find_or_install() -> None:
+    """Make sure that Slurm's programs are on this machine; raise `ProgramsMissing` otherwise."""
+    debian.find_or_install(_PROGRAMS, PACKAGES, path=_PATH)
 
 
 class SlurmService:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slurm_service import SlurmMissing, SlurmService, find_or_install
+from debian import ProgramsMissing
+from slurm_service import SlurmService, find_or_install
 from waiting import queue_is_empty, states, until
 
 from pointillist.cluster.schedulers.base import State
@@ -38,7 +39,7 @@ def service() -> Iterator[SlurmService]:
     """A real Slurm that keeps accounts and soon forgets."""
     try:
         find_or_install(accounting=True)
-    except SlurmMissing as missing:
+    except ProgramsMissing as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI needs a real Slurm with accounts: {missing}")
         pytest.skip(f"no real accounts: {missing}")

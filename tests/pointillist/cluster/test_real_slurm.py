@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from slurm_service import SlurmMissing, SlurmService, find_or_install
+from debian import ProgramsMissing
+from slurm_service import SlurmService, find_or_install
 
 from pointillist.cluster.errors import SubmissionRejected
 from pointillist.cluster.schedulers.base import State
@@ -141,5 +142,5 @@ def test_service_leaves_no_process_behind(slurm_service: SlurmService, tmp_path:
 def test_absence_is_explained_where_nothing_can_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slurm_service._PATH", "/nowhere")
     monkeypatch.setattr("os.getuid", lambda: 1000)
-    with pytest.raises(SlurmMissing, match="needs root on Debian or Ubuntu"):
+    with pytest.raises(ProgramsMissing, match="needs root on Debian or Ubuntu"):
         find_or_install()
