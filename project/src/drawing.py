@@ -36,17 +36,12 @@ def style(axis: Axes, x: str, y: str, *, title: str = "") -> None:
     axis.spines[["left", "bottom"]].set_color(GRID)
 
 
-def as_png(figure: Figure) -> bytes:
-    """Return the figure as PNG."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=150, metadata={"Software": None})
-    return content.getvalue()
-
-
-def as_svg(figure: Figure, name: str) -> bytes:
-    """Return the figure as SVG, with letters as letters; `name` keeps the ids of several figures apart."""
-    content = io.BytesIO()
+def as_files(figure: Figure, name: str) -> dict[str, bytes]:
+    """Return the figure as PNG and SVG, by file name, with letters as letters; `name` keeps ids of figures apart."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
+    figure.set_layout_engine("none")  # it is laid out now, which takes as long as drawing it
     # A date, and random ids, would change the bytes each time.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return content.getvalue()
+        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return {f"{name}.png": png.getvalue(), f"{name}.svg": svg.getvalue()}

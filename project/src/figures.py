@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from src.drawing import COLOURS, MARKERS, as_png, as_svg, new_figure, style
+from src.drawing import COLOURS, MARKERS, as_files, new_figure, style
 from src.parameters import LABELS, in_words, sort_key, with_training_in_words
 
 from plmnist.results import write_atomically
@@ -32,13 +32,9 @@ def draw_figures(combinations: Sequence[Combination], folder: Path) -> list[Path
             figure = _figure(dataset, parameter, of_set)
             if figure is None:
                 continue
-            stem = f"{dataset}_accuracy_by_{parameter}"
-            for path, content in (
-                (folder / f"{stem}.png", as_png(figure)),
-                (folder / f"{stem}.svg", as_svg(figure, stem)),
-            ):
-                write_atomically(path, content)
-                drawn.append(path)
+            for name, content in as_files(figure, f"{dataset}_accuracy_by_{parameter}").items():
+                write_atomically(folder / name, content)
+                drawn.append(folder / name)
     return drawn
 
 

@@ -6,6 +6,7 @@ The table is a function of the job folders: it is always written anew from all o
 processes may write it at once; each takes its turn.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -95,8 +96,11 @@ def read_index(analysis: Path, name: str) -> dict[str, Any] | None:
 
 
 def write_index(analysis: Path, name: str, jobs: dict[str, str], files: Iterable[Path]) -> None:
-    """Note from which results, by job, some files were made."""
+    """Note from which results, by job, some files were made; remove those that were made before and are no more."""
     index = {"jobs": jobs, "bytes": {str(path.relative_to(analysis)): path.stat().st_size for path in files}}
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        for former in json.loads((analysis / name).read_bytes())["bytes"].keys() - index["bytes"].keys():
+            (analysis / former).unlink(missing_ok=True)
     write_atomically(analysis / name, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
 
 

@@ -17,11 +17,13 @@ from pathlib import Path
 
 import pytest
 
-# The modules of the study call each other src.something, as they do when it runs; chromium lies beside this file.
+# The modules of the study call each other src.something, as they do when it runs.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "project"))
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "machine"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from chromium import Browser, ChromiumMissing, find_or_install
+from chromium import PACKAGES, PROGRAMS, Browser
+from debian import ProgramsMissing, find_or_install
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("init.py", "project.py", "hpc_setup.py", "src", "templates", "analysis", "README.md")
@@ -76,9 +78,9 @@ class StudyCopy:
 
 @pytest.fixture
 def make_copy(tmp_path: Path):
-    """Return a factory of copies: ``make_copy("name")``."""
+    """Return a factory of copies: ``make_copy("name")``; by default with the tutorial's 18 points alone."""
 
-    def make(name: str = "study") -> StudyCopy:
+    def make(name: str = "study", *, adversarial: bool = False) -> StudyCopy:
         target = tmp_path / name
         target.mkdir(parents=True)
         for part in PARTS:
@@ -87,7 +89,10 @@ def make_copy(tmp_path: Path):
                 shutil.copytree(source, target / part, ignore=MADE_BY_A_RUN)
             else:
                 shutil.copy(source, target / part)
-        return StudyCopy(target)
+        copy = StudyCopy(target)
+        if not adversarial:
+            copy.change("init.py", 'ADVERSARIAL = ["fgsm", "pgd"]', "ADVERSARIAL = []")
+        return copy
 
     return make
 
@@ -96,8 +101,8 @@ def make_copy(tmp_path: Path):
 def browser() -> Iterator[Browser]:
     """A real Chromium for the whole session."""
     try:
-        find_or_install()
-    except ChromiumMissing as missing:
+        find_or_install(PROGRAMS, PACKAGES)
+    except ProgramsMissing as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI needs a real Chromium: {missing}")
         pytest.skip(f"no real Chromium: {missing}")
@@ -129,11 +134,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     workspace = tmp_path_factory.mktemp("finished") / "workspace"
     base = {"dataset": "digits", "batch_size": 64, "hidden_size": 16, "learning_rate": 2e-3, "fgsm_epsilon": 0.1}
-    for dropout, training, seed, epochs in (
-        *((dropout, {}, seed, epochs) for dropout in (0.0, 0.5) for seed in (1, 2) for epochs in (1, 3)),
-        *((0.0, {"training": "pgd", "training_epsilon": 0.1}, seed, 3) for seed in (1, 2)),
+    for dropout, training, seed in (
+        *((dropout, {}, seed) for dropout in (0.0, 0.5) for seed in (1, 2)),
+        *((0.0, {"training": "pgd", "training_epsilon": 0.1}, seed) for seed in (1, 2)),
     ):
-        point = base | {"dropout_prob": dropout, "seed": seed, "num_epochs": epochs} | training
+        point = base | {"dropout_prob": dropout, "seed": seed, "num_epochs": 3} | training
         text = json.dumps(Configuration.from_mapping(point).to_mapping())
         folder = workspace / hashlib.md5(text.encode()).hexdigest()
         folder.mkdir(parents=True)

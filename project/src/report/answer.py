@@ -68,6 +68,15 @@ def is_decided(difference: OverSeeds) -> bool:
     return difference.interval is not None and 0.0 not in difference.interval
 
 
+def fewer_images(results: DataSetResults) -> list[str]:
+    """Say it if the strongest attack was made on a part of the test images only."""
+    attacked = {m.denominator for m in results.of_strongest()}
+    everything = {network.clean.denominator for network in results.attacked}
+    if attacked == everything or len(attacked) != 1:
+        return []
+    return [f"{ATTACKS[results.strongest]} attacked the first {attacked.pop():,} of {everything.pop():,} test images."]
+
+
 def _of_training(results: DataSetResults, effect: Effect) -> str:
     under = f"the accuracy under {_attack(results)}"
     subject = f"adversarial training ({effect.after})"
@@ -146,19 +155,11 @@ def _remarks(results: DataSetResults, effect: Effect | None) -> list[str]:
         if with_pgd:
             remarks.append(f"PGD is missing for {lacking} of {len(results.attacked)} networks, so FGSM is compared.")
         remarks.append("FGSM is a weak attack: what withstands it is an upper bound on robustness.")
-    remarks += _fewer_images(results)
+    remarks += fewer_images(results)
     n_settings = len(results.settings())
     if n_settings > 1 and effect is None:
         remarks.append("No two networks differ in one parameter only and share a seed, so nothing can be compared.")
     return remarks
-
-
-def _fewer_images(results: DataSetResults) -> list[str]:
-    attacked = {m.denominator for m in results.of_strongest()}
-    everything = {network.clean.denominator for network in results.attacked}
-    if attacked == everything or len(attacked) != 1:
-        return []
-    return [f"{ATTACKS[results.strongest]} attacked the first {attacked.pop():,} of {everything.pop():,} test images."]
 
 
 def _attack(results: DataSetResults) -> str:

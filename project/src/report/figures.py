@@ -17,7 +17,7 @@ from src.report.facts import DataSetResults, Network
 
 from plmnist.statistics import OverSeeds, over_seeds
 
-PANEL = (4.4, 3.2)
+PANEL, WIDE = (4.4, 3.2), (4.8, 3.8)
 EPSILON = "epsilon (pixel units, black 0 to white 1)"
 CHANCE = 0.1
 
@@ -27,7 +27,7 @@ _ATTACK_COLOURS = {"fgsm": COLOURS[0], "pgd": COLOURS[1], "noise": QUIET}
 
 def main_figure(results: DataSetResults, effect: Effect | None) -> Figure:
     """Accuracy under the strongest attack against epsilon, a line for each value of the parameter that matters."""
-    figure = new_figure(5.6, 4.0)
+    figure = new_figure(*WIDE)
     axis = figure.subplots()
     attack = results.strongest
     if effect is None:
@@ -68,7 +68,7 @@ def curve_panels(results: DataSetResults, most: int) -> list[tuple[str, Figure]]
 
 def trade_off(results: DataSetResults) -> Figure:
     """Accuracy under the strongest attack against accuracy without attack; small dots are single networks."""
-    figure = new_figure(5.6, 4.2)
+    figure = new_figure(*WIDE)
     axis = figure.subplots()
     attack = results.strongest
     trainings = values_of("training", results.attacked)
@@ -82,14 +82,14 @@ def trade_off(results: DataSetResults) -> Figure:
         axis.scatter(*zip(*means, strict=True), s=52, edgecolors="white", linewidths=0.8, label=label, **style_of)
     axis.autoscale(False)
     axis.axline((0.5, 0.5), slope=1, color=QUIET, linewidth=0.9, linestyle=":")
-    axis.legend(loc="best", fontsize=8.5, frameon=False, labelcolor=INK)
+    axis.legend(loc="best", fontsize=9, frameon=False, labelcolor=INK)
     style(axis, "accuracy without attack", f"accuracy under {ATTACKS[attack]} at epsilon {results.epsilon:g}")
     return figure
 
 
 def effect_figure(results: DataSetResults, found: Sequence[Effect]) -> Figure:
     """The effects of all parameters, with their intervals, in percentage points."""
-    figure = new_figure(5.6, 1.3 + 0.52 * len(found))
+    figure = new_figure(WIDE[0], 1.3 + 0.52 * len(found))
     axis = figure.subplots()
     under = f"under {ATTACKS[results.strongest]} at epsilon {results.epsilon:g}"
     for number, (label, of) in enumerate((("without attack", lambda e: e.clean), (under, lambda e: e.robust))):
@@ -138,7 +138,7 @@ def parameter_panels(results: DataSetResults) -> list[tuple[str, str, Figure]]:
             title = ATTACKS[attack] if attack == "none" else f"{ATTACKS[attack]} at epsilon {results.epsilon:g}"
             style(axis, LABELS[parameter], "accuracy", title=title)
             if any(label for label in axis.get_legend_handles_labels()[1]):
-                axis.legend(loc="best", fontsize=8, frameon=False, labelcolor=INK)
+                _legend_above(figure, axis, columns=2)
             panels.append((parameter, attack, figure))
     return panels
 
@@ -168,7 +168,7 @@ def learning_panels(results: DataSetResults, most: int) -> list[tuple[str, Figur
                 ]
                 _band(axis, epochs, points, COLOURS[number], name, dashes="-" if part == "val" else "--")
             style(axis, "epoch" if axis is bottom else "", label)
-        top.legend(loc="lower right", fontsize=8.5, frameon=False, labelcolor=INK)
+        top.legend(loc="lower right", fontsize=9, frameon=False, labelcolor=INK)
         top.set_ylim(top=min(1.02, top.get_ylim()[1]))
         bottom.set_ylim(bottom=0)
         bottom.xaxis.get_major_locator().set_params(integer=True)
@@ -179,7 +179,7 @@ def learning_panels(results: DataSetResults, most: int) -> list[tuple[str, Figur
 def _legend_above(figure: Figure, axis: Axes, *, columns: int) -> None:
     """Name the lines above the axes, where they hide nothing."""
     handles, labels = axis.get_legend_handles_labels()
-    style_of = {"fontsize": 8.5, "frameon": False, "labelcolor": INK, "columnspacing": 1.4, "handlelength": 2.0}
+    style_of = {"fontsize": 9, "frameon": False, "labelcolor": INK, "columnspacing": 1.4, "handlelength": 2.0}
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, **style_of)
 
 
@@ -242,8 +242,8 @@ def _frame(axis: Axes, results: DataSetResults) -> None:
     axis.set_ylim(-0.02, 1.02)
     axis.set_xlim(left=0)
     right = axis.get_xlim()[1]
-    axis.text(right, CHANCE + 0.012, "chance", fontsize=8, color=QUIET, ha="right", va="bottom")
-    axis.text(results.epsilon + right * 0.012, 1.005, "the study's epsilon", fontsize=8, color=QUIET, va="top")
+    axis.text(right, CHANCE + 0.012, "chance", fontsize=8.5, color=QUIET, ha="right", va="bottom")
+    axis.text(results.epsilon + right * 0.012, 1.005, "the study's epsilon", fontsize=8.5, color=QUIET, va="top")
 
 
 def _summary(networks: Iterable[Network], value_of: Callable[[Network], float | None]) -> OverSeeds:

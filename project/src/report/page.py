@@ -9,10 +9,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from src.drawing import COLOURS, GRID, INK, QUIET, as_png, as_svg
+from src.drawing import COLOURS, GRID, INK, QUIET, as_files
 from src.parameters import ATTACKS, LABELS, in_words
 from src.report import REPORT, figures
-from src.report.answer import Answer, answer, describe_effect, is_decided, percent, points
+from src.report.answer import Answer, answer, describe_effect, fewer_images, is_decided, percent, points
 from src.report.effects import Effect, effects, varying
 from src.report.facts import DataSetResults, Job, Network, Study
 from src.report.gallery import describe_choice, gallery
@@ -43,10 +43,9 @@ class Album:
 
     def add(self, figure: Figure, name: str, alt: str, caption: str = "") -> Picture:
         """Return the picture of a figure; `alt` says in words what it shows."""
-        svg = as_svg(figure, name)
-        self.files[f"figures/{name}.png"] = as_png(figure)
-        self.files[f"figures/{name}.svg"] = svg
-        return Picture(name, inline(svg.decode(), name, alt), caption)
+        files = as_files(figure, name)
+        self.files |= {f"figures/{file}": content for file, content in files.items()}
+        return Picture(name, inline(files[f"{name}.svg"].decode(), name, alt), caption)
 
 
 def render(study: Study) -> dict[str, bytes]:
@@ -127,6 +126,7 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
             for i, (title, figure) in enumerate(figures.curve_panels(results, MOST_PANELS), start=1)
         ],
         "n_settings": len(settings),
+        "subset": " ".join(fewer_images(results)),
         "trade_off": album.add(
             figures.trade_off(results),
             f"{results.name}_trade_off",

@@ -1,0 +1,267 @@
+"""The page: what it holds, what it admits, equal bytes for equal folders."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from src.report import is_up_to_date, write_report
+
+import plmnist
+
+ORIGIN = re.compile(r"<!-- About the run.*?<!-- End of what is about the run", re.DOTALL)
+
+
+class Job:
+    """What the condition of the report asks of a signac job."""
+
+    def __init__(self, path: Path) -> None:
+        self.id, self.path = path.name, str(path)
+
+
+def report_of(workspace: Path) -> str:
+    analysis = workspace.parent / "analysis"
+    write_report(workspace, analysis)
+    return (analysis / "report.html").read_text()
+
+
+def jobs_of(workspace: Path) -> list[Job]:
+    return [Job(path) for path in sorted(workspace.iterdir())]
+
+
+def state_point(folder: Path) -> dict:
+    return json.loads((folder / "signac_statepoint.json").read_bytes())
+
+
+class Outline(HTMLParser):
+    """Collects what can be checked of a page without drawing it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.headings: list[int] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.charts: list[dict[str, str | None]] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag == "img":
+            self.images.append(attributes)
+        if tag == "svg":
+            self.charts.append(attributes)
+        if "id" in attributes:
+            self.ids.append(str(attributes["id"]))
+        self.links += [str(attributes[name]) for name in ("href", "src", "xlink:href") if attributes.get(name)]
+
+
+def test_the_answer_is_on_the_page_with_its_interval(workspace):
+    page = report_of(workspace)
+    assert "Does adversarial training make a small network robust, and what does it cost?" in page
+    answer = re.search(r'<p class="answer">(.*?)</p>', page).group(1)
+    assert "under PGD at epsilon 0.1 from" in answer
+    assert "interval over 2 seeds" in answer
+    assert "This study is not finished" not in page
+
+
+def test_equal_folders_give_equal_bytes_wherever_they_are(workspace, tmp_path):
+    report_of(workspace)
+    elsewhere = tmp_path / "else where"
+    shutil.copytree(workspace, elsewhere / "workspace")
+    report_of(elsewhere / "workspace")
+    first, second = tmp_path / "analysis", elsewhere / "analysis"
+    names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
+    assert len(names) > 30
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_only_the_block_about_the_run_depends_on_the_run(workspace):
+    with_origin = report_of(workspace)
+    assert "torch" in ORIGIN.search(with_origin).group()
+    for folder in workspace.glob("*/provenance"):
+        shutil.rmtree(folder)
+    without = report_of(workspace)
+    assert "was not recorded" in ORIGIN.search(without).group()
+    assert ORIGIN.sub("", with_origin) == ORIGIN.sub("", without)
+
+
+def test_the_page_is_sound_for_those_who_do_not_see_it(workspace):
+    outline = Outline(report_of(workspace))
+    assert outline.headings[0] == 1
+    assert outline.headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(outline.headings, outline.headings[1:], strict=False))
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert len(outline.images) == 30  # ten classes: original, and after the attack for two networks
+    assert all(image["alt"] for image in outline.images)
+    assert all(chart["role"] == "img" and chart["aria-label"] for chart in outline.charts)
+
+
+def test_the_page_refers_to_nothing_outside_itself(workspace):
+    page = report_of(workspace)
+    outline = Outline(page)
+    for link in outline.links:
+        assert link.startswith(("#", "data:")), link
+        assert not link.startswith("#") or link[1:] in outline.ids
+    assert not re.search(r"@import|url\((?!#)", page)
+
+
+def test_every_job_that_lacks_a_part_is_named(workspace):
+    lacking = next(folder for folder in sorted(workspace.iterdir()) if state_point(folder)["dropout_prob"] == 0.5)
+    for name in ("pgd.json", "checks.json"):
+        (lacking / name).unlink()
+    page = report_of(workspace)
+    assert "This study is not finished" in page
+    assert "1 of 6 jobs lack part 4, control attacks" in page
+    assert f"{lacking.name[:8]} (" in page
+    assert "PGD is missing for 1 of 6 networks, so FGSM is compared." in page
+
+
+def test_a_study_without_any_result_says_so(workspace):
+    for path in workspace.glob("*/*.json"):
+        if path.name != "signac_statepoint.json":
+            path.unlink()
+    page = report_of(workspace)
+    assert "There is no answer yet: none of 6 jobs has been attacked." in page
+    assert "6 of 6 jobs lack part 3, training" in page
+
+
+def test_trained_but_not_attacked_is_no_answer_either(workspace):
+    for attack in ("fgsm", "pgd", "noise", "checks"):
+        for path in workspace.glob(f"*/{attack}.json"):
+            path.unlink()
+    assert "There is no answer yet" in report_of(workspace)
+
+
+def test_one_seed_gives_no_interval_and_says_so(workspace):
+    for folder in list(workspace.iterdir()):
+        if state_point(folder)["seed"] == 2:
+            shutil.rmtree(folder)
+    page = report_of(workspace)
+    assert "In the one seed there is" in page
+    assert "one seed gives no interval" in page
+
+
+def test_without_adversarial_training_the_other_question_is_answered(workspace):
+    for folder in list(workspace.iterdir()):
+        if "training" in state_point(folder):
+            shutil.rmtree(folder)
+    page = report_of(workspace)
+    assert "robustness change with the dropout probability?" in page
+
+
+@pytest.mark.parametrize("content", ["{", '{"format": 1}', "[]", ""])
+def test_a_damaged_record_is_named_and_the_rest_is_told(workspace, content):
+    bad = sorted(workspace.iterdir())[0]
+    (bad / "fgsm.json").write_text(content)
+    page = report_of(workspace)
+    assert "1 of 6 jobs can't be read" in page
+    assert f"{bad.name}: " in page
+    assert "fgsm.json" in page
+    assert "Does adversarial training" in page
+
+
+def test_a_warning_of_a_check_is_shown_with_its_sentence(workspace):
+    path = sorted(workspace.glob("*/checks.json"))[0]
+    record = json.loads(path.read_bytes())
+    record["checks"][0] |= {"passed": False, "sentence": "dropout <b>acts</b>"}
+    path.write_text(json.dumps(record))
+    page = report_of(workspace)
+    assert "1 of 6 warn" in page
+    assert "dropout &lt;b&gt;acts&lt;/b&gt;" in page
+
+
+def test_an_attack_on_fewer_images_is_said_to_be_one(workspace):
+    for path in workspace.glob("*/pgd.json"):
+        record = json.loads(path.read_bytes())
+        path.write_text(json.dumps(record | {"n_test": 300, "subset": {"first": 300, "of": 359}}))
+    assert "PGD attacked the first 300 of 359 test images." in report_of(workspace)
+
+
+def test_a_second_epsilon_shares_the_networks_of_the_first(workspace):
+    folder = sorted(workspace.iterdir())[0]
+    other = workspace / ("0" * 32)
+    shutil.copytree(folder, other)
+    (other / "signac_statepoint.json").write_text(json.dumps(state_point(folder) | {"fgsm_epsilon": 0.05}))
+    page = report_of(workspace)
+    assert "6 networks" in page
+    assert "under PGD at epsilon 0.1 from" in page
+
+
+def test_two_data_sets_have_an_answer_each(workspace):
+    for folder in list(workspace.iterdir()):
+        if "training" not in state_point(folder):
+            other = workspace / folder.name[::-1]
+            shutil.copytree(folder, other)
+            for path in other.glob("*.json"):
+                path.write_text(path.read_text().replace('"digits"', '"mnist"'))
+    page = report_of(workspace)
+    assert page.count('<p class="answer">') == 2
+    outline = Outline(page)
+    assert outline.headings.count(1) == 1
+    assert {"digits", "mnist"} <= set(outline.ids)
+    assert len(set(outline.ids)) == len(outline.ids)
+
+
+def test_the_tables_beside_the_page_hold_its_numbers(workspace):
+    page = report_of(workspace)
+    analysis = workspace.parent / "analysis"
+    with open(analysis / "measurements.csv") as file:
+        rows = list(csv.DictReader(file))
+    frame = plmnist.to_dataframe(workspace)
+    assert [float(row["value"]) for row in rows] == frame.value.tolist()
+    with open(analysis / "differences.csv") as file:
+        differences = list(csv.DictReader(file))
+    adversarial = next(row for row in differences if row["parameter"] == "training")
+    shown = f"{100 * float(adversarial['attacked_acc_difference_avg']):+.1f}".replace("-", "\N{MINUS SIGN}")
+    assert shown in re.search(r'<p class="answer">(.*?)</p>', page).group(1)
+
+
+def test_a_report_is_up_to_date_until_a_result_changes(workspace):
+    analysis = workspace.parent / "analysis"
+    assert not is_up_to_date(analysis, jobs_of(workspace))
+    report_of(workspace)
+    assert is_up_to_date(analysis, jobs_of(workspace))
+    shutil.rmtree(next(workspace.glob("*/provenance")))
+    assert is_up_to_date(analysis, jobs_of(workspace))
+    path = next(workspace.glob("*/noise.json"))
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n")
+    assert not is_up_to_date(analysis, jobs_of(workspace))
+    path.write_bytes(before)
+    (analysis / "report.html").write_text("cut")
+    assert not is_up_to_date(analysis, jobs_of(workspace))
+
+
+def test_figures_of_what_is_no_longer_there_are_removed(workspace):
+    report_of(workspace)
+    figures = workspace.parent / "analysis" / "figures"
+    before = {path.name for path in figures.iterdir()}
+    for folder in list(workspace.iterdir()):
+        if state_point(folder)["dropout_prob"] == 0.5:
+            shutil.rmtree(folder)
+    report_of(workspace)
+    assert {path.name for path in figures.iterdir()} < before
+    assert not any("dropout" in path.name for path in figures.iterdir())
+
+
+def test_a_job_that_has_gone_or_come_makes_a_report_outdated(workspace):
+    analysis = workspace.parent / "analysis"
+    report_of(workspace)
+    everything = jobs_of(workspace)
+    gone = sorted(workspace.iterdir())[0]
+    shutil.move(gone, workspace.parent / "gone")
+    assert not is_up_to_date(analysis, everything[1:])
+    shutil.move(workspace.parent / "gone", gone)
+    assert is_up_to_date(analysis, everything)
+    shutil.copytree(gone, workspace / ("f" * 32))
+    assert not is_up_to_date(analysis, jobs_of(workspace))
