@@ -145,6 +145,25 @@ def test_zero_and_zero_point_zero_are_one_job(study) -> None:
     assert "0 new jobs, 18 were there" in study.python("init.py")
 
 
+def test_the_digits_have_adversarial_training_beside_the_points_of_the_tutorial(make_copy) -> None:
+    plain, full = make_copy("plain"), make_copy("full", adversarial=True)
+    plain.python("init.py")
+    assert "24 new jobs" in full.python("init.py")
+    ids = [{path.name for path in (study.path / "workspace").iterdir()} for study in (plain, full)]
+    assert ids[0] < ids[1]
+    added = [
+        json.loads((full.path / "workspace" / name / "signac_statepoint.json").read_bytes()) for name in ids[1] - ids[0]
+    ]
+    assert {(p["num_epochs"], p["dropout_prob"], p["training_epsilon"]) for p in added} == {(20, 0.0, 0.1)}
+    assert sorted((p["training"], p["seed"]) for p in added) == [(t, s) for t in ("fgsm", "pgd") for s in (1, 2, 3)]
+
+
+def test_other_data_sets_have_it_when_it_is_asked_for(make_copy) -> None:
+    study = make_copy(adversarial=True)
+    assert "18 new jobs" in study.python("init.py", "--dataset", "mnist")
+    assert "6 new jobs, 18 were there" in study.python("init.py", "--dataset", "mnist", "--adversarial")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
