@@ -20,7 +20,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"gl(-login)?\d+\.arc-ts\.umich\.edu$",
         variable="CLUSTER_NAME",
         variable_value="greatlakes",
-        source="documentation.its.umich.edu, policies and limits: limits confirmed, sizes of nodes not",
+        source="documentation.its.umich.edu, partition policies: limits confirmed, sizes of nodes not",
         partitions=(
             Partition(name="standard", cpus_per_node=36, memory_per_node_bytes=180 * _GIB, max_walltime_s=14 * _DAY),
             Partition(
@@ -183,7 +183,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"\.delta\.ncsa\.illinois\.edu$|\.delta\.internal\.ncsa\.edu$",
         variable="LMOD_SYSTEM_NAME",
         variable_value="Delta",
-        source="docs.ncsa.illinois.edu/systems/delta: not confirmed",
+        source="docs.ncsa.illinois.edu/systems/delta, architecture and running jobs: confirmed but for nodes per job",
         partitions=(
             Partition(name="cpu", cpus_per_node=128, memory_per_node_bytes=256 * _GIB, max_walltime_s=2 * _DAY),
             Partition(
@@ -282,7 +282,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"\.frontier\.olcf\.ornl\.gov$",
         variable="LMOD_SYSTEM_NAME",
         variable_value="frontier",
-        source="docs.olcf.ornl.gov/systems/frontier_user_guide.html: not confirmed",
+        source="docs.olcf.ornl.gov, Frontier user guide: nodes confirmed, limits not",
         partitions=(
             Partition(
                 name="batch",
@@ -300,7 +300,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"\.andes\.olcf\.ornl\.gov$",
         variable="LMOD_SYSTEM_NAME",
         variable_value="andes",
-        source="docs.olcf.ornl.gov/systems/andes_user_guide.html: not confirmed",
+        source="docs.olcf.ornl.gov, Andes user guide: nodes and limits confirmed",
         partitions=(
             Partition(
                 name="batch",
@@ -308,7 +308,8 @@ CLUSTERS: tuple[Cluster, ...] = (
                 memory_per_node_bytes=256 * _GIB,
                 exclusive=True,
                 max_walltime_s=2 * _DAY,
-                note="larger jobs have a shorter limit",
+                max_nodes=384,
+                note="more than 16 nodes for 36 h at most, more than 64 for 3 h",
             ),
             Partition(
                 name="gpu",
@@ -317,7 +318,8 @@ CLUSTERS: tuple[Cluster, ...] = (
                 memory_per_node_bytes=1024 * _GIB,
                 exclusive=True,
                 max_walltime_s=2 * _DAY,
-                note="two K80 a node; whether each counts as one GPU or two was not confirmed",
+                max_nodes=8,
+                note="two K80 a node, one GPU or two each (not confirmed); 3 nodes or more for 6 h at most",
             ),
         ),
     ),
