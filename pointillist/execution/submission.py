@@ -248,7 +248,7 @@ def submit_project(
     project: FlowProject,
     *,
     jobs: Iterable[Any] | None,
-    names: Iterable[str] | str | None,
+    names: Iterable[str] | None,
     ignore_conditions: IgnoreConditions,
     wishes: Wishes,
     pretend: bool,

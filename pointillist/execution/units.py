@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 TaskKey = tuple[str, str]
 
 
-def chosen_groups(definition: Definition, names: Iterable[str] | str | None) -> list[Group]:
+def chosen_groups(definition: Definition, names: Iterable[str] | None) -> list[Group]:
     """Return the groups, other than single operations, that a user has named."""
     if names is None:
         return []
-    patterns = [names] if isinstance(names, str) else names
-    return [group for group in choose(patterns, definition.groups) if group.name not in definition.operations]
+    return [group for group in choose(names, definition.groups) if group.name not in definition.operations]
 
 
 class Units:

@@ -240,7 +240,7 @@ def test_script_runs_by_hand(make_study: Any) -> None:
 
 def test_call_from_python_returns_the_ids(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(BODY, *POINTS)
-    code = "import project; print([s.id for s in project.Project.get_project().submit(hold=True, names='first')])"
+    code = "import project; print([s.id for s in project.Project.get_project().submit(hold=True, names=['first'])])"
     import subprocess
     import sys
 

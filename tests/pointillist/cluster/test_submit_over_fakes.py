@@ -147,7 +147,7 @@ def test_group_is_in_the_queue_with_all_that_is_open(make_study: Any, fake: Fake
         answer = study.cli("submit", "-o", "both")
         assert "_[0-2]  both  5 tasks" in answer.stdout
     else:
-        call = "from project import Project; print(Project.get_project().submit(names='both')[0].id)"
+        call = "from project import Project; print(Project.get_project().submit(names=['both'])[0].id)"
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", call], cwd=study.path, capture_output=True, text=True
         )
