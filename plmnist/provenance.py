@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plmnist import __version__, results
+from plmnist.config import STACKED
 from plmnist.errors import ResultError
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Recorder:
             "command": [*_command(os.path.dirname(folder)), str(folder)],
             "settings": self._settings,
             **_process_facts(),
-            "machine": _machine_facts("torch" in sys.modules),
+            "machine": {**_machine_facts("torch" in sys.modules), "device": _device(Path(folder), self._part, outcome)},
             **self._origin(folder),
             "inputs": _inputs(Path(folder), self._part),
             "outputs": _hashes(Path(folder), self._part) if outcome == "completed" else {},
@@ -196,13 +197,16 @@ def fingerprint(folder: Path | str, part: str) -> str | None:
 
     It names the packages, the processor, the instructions used and what tells them to compute otherwise, for the part
     and for the training it rests on. The code of plmnist is not in it: a change of results by a change of code shall be
-    seen. None if something was not recorded.
+    seen. A network of the stacked engine depends on its company in the stack, so its text is equal to no other. None if
+    something was not recorded.
     """
     texts = []
     for name in dict.fromkeys(("train", part)):
         try:
             record = load_provenance(folder, name)
             texts.append(json.dumps([record["packages"], record["settings"], *map(record["machine"].get, _DECISIVE)]))
+            if results.load_train(folder).get("engine") == STACKED:
+                texts.append(record["attempt"])
         except (ResultError, KeyError, TypeError, AttributeError):
             return None
     return "\n".join(texts)
@@ -239,6 +243,15 @@ class _Start:
 
 
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def _device(folder: Path, part: str, outcome: str) -> str | None:
+    """Return where the files of a part were computed, as its record says; None of an attempt that made none."""
+    if outcome != "completed":
+        return None
+    name = results.TRAIN_RECORD if part == "train" else f"{part}.json"
+    device: str = json.loads((folder / name).read_bytes()).get("device", "cpu")
+    return device
 
 
 def _stamps(folder: Path, part: str) -> tuple[object, ...]:
@@ -370,7 +383,6 @@ def _machine_facts(has_torch: bool) -> Mapping[str, Any]:
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": 1,  # plmnist.evaluation.one_thread
-        "device": "cpu",
         "variables": {name: os.environ[name] for name in _NUMERIC if os.environ.get(name)},
         "torch": _version("torch"),
         "torch_commit": None,

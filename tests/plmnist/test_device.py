@@ -14,14 +14,16 @@ import torch
 from plmnist import cli, results
 from plmnist.attacks import AttackResult, attack_images
 from plmnist.checks import check_evaluation
+from plmnist.config import NETWORKS
+from plmnist.data import ImageSet
 from plmnist.device import DEVICE_VARIABLE, check_device, choose_device, device_of, repeatable
 from plmnist.errors import ConfigurationError
 from plmnist.evaluation import evaluate
 from plmnist.legacy import attack_legacy
-from plmnist.model import Network, initialise
+from plmnist.model import initialise
+from plmnist.networks import build
 from plmnist.perturbations import ATTACKS, PGD
-from plmnist.tensor_engine import fit
-from plmnist.training import Trained, train
+from plmnist.training import ENGINES, Trained, TrainingData, train
 
 WITHOUT_CUDA = "no CUDA device here: what only a GPU can show is not tested"
 cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason=WITHOUT_CUDA)]
@@ -109,20 +111,30 @@ def test_repeatable_leaves_the_processor_s_settings_alone():
 # nothing and mix with no others, so one that is made beside the network instead of on its device ends the computation.
 
 
-def test_training_makes_every_tensor_on_the_device_of_its_network(digits, make_config):
-    config = make_config(dropout_prob=0.5)
-    split = digits.split(config.seed)
-    networks = [Network(64, config.hidden_size, 0.5, mean=split.mean, std=split.std) for _ in range(2)]
-    for network in networks:
-        initialise(network, config.seed)
-    rows = []
-    fit(networks[0], config, digits, rows.append)
+@pytest.mark.parametrize("training", ["standard", "fgsm", "pgd"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_makes_every_tensor_on_the_device_of_its_network(mnist_slice, make_config, name, training):
+    data = TrainingData(first(mnist_slice.train, 300), first(mnist_slice.test, 10))
+    epsilon = 0.0 if training == "standard" else 0.1
+    config = make_config(
+        dataset="mnist", num_epochs=1, network=name, training=training, training_epsilon=epsilon, dropout_prob=0.5
+    )
+    split = data.split(config.seed)
+    rows, networks = [], []
+    for _ in range(2):
+        networks.append(build(name, 784, config.hidden_size, 0.5, mean=split.mean, std=split.std))
+        initialise(networks[-1], config.seed)
+    ENGINES["tensor"](networks[0], config, data, rows.append)
     with torch.device("meta"):
         assert torch.empty(1).is_meta
-        fit(networks[1], config, digits, rows.append)
-    assert rows[:2] == rows[2:]
-    for first, second in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
-        assert torch.equal(first, second)
+        ENGINES["tensor"](networks[1], config, data, rows.append)
+    assert rows[0] == rows[1]
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def first(images: ImageSet, n: int) -> ImageSet:
+    return ImageSet(images.images[:n], images.labels[:n], images.full_scale)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -13,6 +13,7 @@ from plmnist.batch import attack_folders, train_folders
 from plmnist.config import STACKED, Configuration
 from plmnist.device import DEVICE_VARIABLE
 from plmnist.errors import ConfigurationError, TrainingError
+from plmnist.provenance import fingerprint
 from plmnist.stacked_engine import stack_limit, train_stack
 from plmnist.training import Trained, draw_epoch, train
 
@@ -288,6 +289,19 @@ def test_folders_trained_in_a_stack_say_so_and_are_attacked(tmp_path, make_mappi
     train_folders([*folders, copy], listener, config_name="config.json")
     assert results.load_train(copy) == results.load_train(folders[0])
     assert not [event for event, _ in listener.events if event.startswith("failed")]
+
+
+def test_equal_bytes_are_expected_of_no_network_of_a_stack(tmp_path, make_mapping):
+    prints = {}
+    for turn in "ab":
+        for engine in ("tensor", STACKED):
+            folders = place(tmp_path / turn / engine, {"s1": make_mapping()})
+            train_folders(folders, Listener(), config_name="config.json", engine=engine)
+            attack_folders(folders, Listener(), config_name="config.json")
+            prints[turn, engine] = [fingerprint(folders[0], part) for part in ("train", "fgsm")]
+    assert None not in prints["a", STACKED]
+    assert prints["a", "tensor"] == prints["b", "tensor"]
+    assert not set(prints["a", STACKED]) & set(prints["b", STACKED])
 
 
 def test_stack_size_has_no_influence_beyond_the_tolerance(tmp_path, make_mapping, digits):
