@@ -74,6 +74,8 @@ class Operation:
     def __post_init__(self) -> None:
         if not self.name:
             raise DefinitionError("An operation needs a name.")
+        if self.name.startswith("-"):
+            raise DefinitionError(f"The operation {self.name} can't begin with a hyphen: it would look like an option.")
         if self.with_job and not self.aggregator.is_single:
             raise DefinitionError(f"The operation {self.name} has with_job, which needs tasks of one job each.")
         if self.batch is not True and (
