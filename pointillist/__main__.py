@@ -27,6 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     template.add_argument("-n", "--name", help="file name; by default script.sh")
     unpack = commands.add_parser("import", help="unpack the archive of a study into a new folder, verified")
     import_.add_arguments(unpack)
+    trial = commands.add_parser("test-workflow", help="write a study that asks for all of a machine, with its jobs")
+    trial.add_argument("-c", "--num-cpus", type=int, default=2, metavar="N", help="cores of a node")
+    trial.add_argument("-g", "--num-gpus", type=int, default=0, metavar="N", help="GPUs of a node")
+    trial.add_argument("-n", "--num-jobs", type=int, default=10, metavar="N", help="jobs to make")
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "init":
@@ -35,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for path in write(arguments.alias, arguments.template):
                 print(f"Wrote {path}", file=sys.stderr)
             print("Next: python init.py, then python project.py status", file=sys.stderr)
+        elif arguments.command == "test-workflow":
+            _test_workflow(arguments)
         elif arguments.command == "template":
             from pointillist.cli.init import create_script_template
 
@@ -52,6 +58,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(error.hint, file=sys.stderr)
         return error.exit_code if isinstance(error, PointillistError) else EXIT_USAGE
     return 0
+
+
+def _test_workflow(arguments: argparse.Namespace) -> None:
+    from pointillist.cli.init import write_files
+    from pointillist.cli.starters import trial as files_of_trial
+    from pointillist.definition.grid import grid, make_jobs
+
+    counts = {"cpus": arguments.num_cpus, "jobs": arguments.num_jobs}
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"--num-{name} can't be {count}: it must be at least 1.")
+    if arguments.num_gpus < 0:
+        raise ValueError(f"--num-gpus can't be {arguments.num_gpus}: it must not be negative.")
+    files = files_of_trial(cores=arguments.num_cpus, gpus=arguments.num_gpus, jobs=arguments.num_jobs)
+    for path in write_files(files):
+        print(f"Wrote {path}", file=sys.stderr)
+    import signac
+
+    made = make_jobs(signac.get_project(search=False), grid(number=range(arguments.num_jobs)))
+    print(f"Made {made.new} jobs.", file=sys.stderr)
+    print("Next: python project.py submit --pretend", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@
     ├── TaskRunningError                               another process works on this very task
     ├── ConfigKeyError                                 a key of the signac configuration is missing
     ├── SubmitError                                    a scheduler did not take a submission
+    │   └── TemplateError                              the template of a script can't be used
     └── NoSchedulerError                               this environment has no scheduler
 
 Names that signac-flow also has keep their built-in parents, so that ``except`` clauses go on working.
@@ -116,6 +117,12 @@ class SubmitError(PointillistError, RuntimeError):
     """A scheduler did not take a submission."""
 
     exit_code = EXIT_SCHEDULER
+
+
+class TemplateError(SubmitError):
+    """A template of scripts can't be used, or refuses by ``{% raise %}``."""
+
+    exit_code = EXIT_USAGE
 
 
 class NoSchedulerError(PointillistError, AttributeError):

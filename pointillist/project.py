@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from pointillist.data import DataSpace
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
+    from pointillist.cluster.schedulers.older import OlderClusterJob
     from pointillist.definition.aggregates import aggregator
     from pointillist.definition.elsewhere import Comparator
     from pointillist.definition.groups import Group, GroupDecorator
@@ -98,6 +100,14 @@ class FlowProject(DataSpace):
 
     PRINT_STATUS_ALL_VARYING_PARAMETERS = True
     """For ``parameters`` of :meth:`print_status`: all parameters that differ between jobs."""
+
+    ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"unknown": "U", "registered": "R", "inactive": "I", "submitted": "S", "held": "H", "queued": "Q"}
+        | {"active": "A", "error": "E"}
+        | {f"group_{word}": f"G{word[0].upper()}" for word in ("registered", "inactive", "submitted", "held")}
+        | {"group_queued": "GQ", "group_active": "GA", "group_error": "GE", "placeholder": " "}
+    )
+    """The letters by which signac-flow abbreviates what a scheduler says."""
 
     _registry: ClassVar[Registry]
     operation: ClassVar[OperationDecorator]
@@ -388,6 +398,12 @@ class FlowProject(DataSpace):
 
         return job_status(self, job, ignore_errors=ignore_errors, cached_status=cached_status)
 
+    def scheduler_jobs(self, scheduler: Any) -> Iterator[OlderClusterJob]:
+        """Yield what is in the queue of a scheduler: a name and a status for each task, bundles taken apart."""
+        from pointillist.execution.queue import scheduler_jobs
+
+        return scheduler_jobs(self, scheduler)
+
     def detect_operation_graph(self) -> list[list[int]]:
         """Return the adjacency matrix of the operations: 1 where the column's waits for what the row's achieves.
 
@@ -625,3 +641,28 @@ class FlowProject(DataSpace):
 
 
 FlowProject._declare_anew()
+
+_BY_OTHER_NAMES = {
+    "FlowGroup": "pointillist.definition.groups:Group",
+    "FlowGroupEntry": "pointillist.definition.groups:GroupDecorator",
+    "BaseFlowOperation": "pointillist.definition.operations:Operation",
+    "FlowOperation": "pointillist.definition.operations:Operation",
+    "FlowCmdOperation": "pointillist.definition.operations:Operation",
+    "_JobOperation": "pointillist.execution.job_operations:JobOperation",
+    "aggregator": "pointillist.definition.aggregates:aggregator",
+    "get_aggregate_id": "pointillist.definition.aggregates:get_aggregate_id",
+    "classlabel": "pointillist.definition.labels:classlabel",
+    "label": "pointillist.definition.labels:label",
+    "staticlabel": "pointillist.definition.labels:staticlabel",
+    "TrackOperations": "pointillist.execution.tracking:TrackOperations",
+}
+"""What programs import from ``flow.project``; here it lives elsewhere."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _BY_OTHER_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    module, _, attribute = _BY_OTHER_NAMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

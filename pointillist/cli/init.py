@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
 
 from pointillist.cli.starters import STARTERS
 from pointillist.errors import PointillistError, near_matches
@@ -18,7 +18,9 @@ CUSTOM_SCRIPT = """\
 """
 
 
-def init(alias: str | None = None, template: str | None = None, path: str | os.PathLike[str] | None = None) -> Any:
+def init(
+    alias: str | None = None, template: str | None = None, path: str | os.PathLike[str] | None = None
+) -> list[str]:
     """Write the files of a new study, and make a signac project where there is none.
 
     Parameters
@@ -26,7 +28,7 @@ def init(alias: str | None = None, template: str | None = None, path: str | os.P
     alias
         The name of the project file, without suffix; by default ``project``.
     template
-        ``minimal`` (the default) or ``example``.
+        ``minimal`` (the default), ``example``, or ``testing``.
     path
         The folder; by default the current one.
 
@@ -46,6 +48,13 @@ def init(alias: str | None = None, template: str | None = None, path: str | os.P
     files = STARTERS.get("minimal" if template is None else template)
     if files is None:
         raise ValueError(f"There is no template {template!r}. {near_matches(str(template), STARTERS)}")
+    return write_files(files, alias, path)
+
+
+def write_files(
+    files: Sequence[tuple[str, str]], alias: str = "project", path: str | os.PathLike[str] | None = None
+) -> list[str]:
+    """Write files of a new study, all or none, and make a signac project where there is none."""
     folder = os.path.abspath(path or os.getcwd())
     named = {os.path.join(folder, f"{alias}.py" if name == "project.py" else name): text for name, text in files}
     for file in named:

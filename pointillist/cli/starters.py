@@ -104,7 +104,67 @@ for statepoint in grid(darts=[100, 1_000, 10_000], seed=[1, 2, 3]):
     project.open_job(statepoint).init()
 '''
 
+TESTING_PROJECT = '''\
+"""Two operations that ask for much of a machine, to try how a cluster is asked for it: `python project.py submit`."""
+
+from pointillist import FlowProject
+
+# What the machine at hand has.
+CORES = {cores}
+GPUS = {gpus}
+
+
+class Project(FlowProject):
+    pass
+
+
+@Project.post.isfile("all_cores.txt")
+@Project.operation(cmd=True, directives={{"np": CORES, "walltime": 0.1}})
+def use_all_cores(job):
+    return f"nproc > {{job.fn('all_cores.txt')}}"
+
+
+@Project.pre.after(use_all_cores)
+@Project.post.isfile("threads.txt")
+@Project.operation(cmd=True, directives={{"omp_num_threads": CORES, "walltime": 0.1}})
+def use_threads(job):
+    return f"echo $OMP_NUM_THREADS > {{job.fn('threads.txt')}}"
+
+
+if GPUS:
+
+    @Project.post.isfile("gpus.txt")
+    @Project.operation(cmd=True, directives={{"ngpu": GPUS, "walltime": 0.1}})
+    def use_all_gpus(job):
+        return f"echo $CUDA_VISIBLE_DEVICES > {{job.fn('gpus.txt')}}"
+
+
+if __name__ == "__main__":
+    Project.main()
+'''
+
+TESTING_INIT = '''\
+"""Makes the jobs of this trial."""
+
+import signac
+from pointillist import grid
+
+project = signac.init_project()
+for statepoint in grid(number=range({jobs})):
+    project.open_job(statepoint).init()
+'''
+
+
+def trial(*, cores: int = 2, gpus: int = 0, jobs: int = 10) -> tuple[tuple[str, str], ...]:
+    """Return the files of a study that asks for all cores and GPUs of a machine."""
+    return (
+        ("project.py", TESTING_PROJECT.format(cores=cores, gpus=gpus)),
+        ("init.py", TESTING_INIT.format(jobs=jobs)),
+    )
+
+
 STARTERS = {
     "minimal": (("project.py", MINIMAL_PROJECT), ("init.py", MINIMAL_INIT)),
     "example": (("project.py", EXAMPLE_PROJECT), ("init.py", EXAMPLE_INIT)),
+    "testing": trial(),
 }

@@ -151,7 +151,13 @@ class ComputeEnvironment:
     @classmethod
     def _adapter(cls) -> type[Scheduler] | None:
         kind = cls.scheduler_type
-        return scheduler_class(kind) if isinstance(kind, str) else kind
+        if isinstance(kind, str):
+            return scheduler_class(kind)
+        if kind is not None and not issubclass(kind, Scheduler):
+            from pointillist.cluster.schedulers.older import adapted
+
+            return adapted(kind)
+        return kind
 
 
 class StandardEnvironment(ComputeEnvironment):

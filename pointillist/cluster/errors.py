@@ -17,6 +17,7 @@ Owns names and messages only; decides nothing.
 
 from __future__ import annotations
 
+from pointillist import errors
 from pointillist.errors import EXIT_USAGE, SubmitError
 
 
@@ -38,10 +39,8 @@ class EnvironmentNotFound(ClusterError, LookupError):
     exit_code = EXIT_USAGE
 
 
-class TemplateError(ClusterError):
+class TemplateError(ClusterError, errors.TemplateError):
     """Report a template of scripts that can't be found, read or filled in, or that refuses by ``{% raise %}``."""
-
-    exit_code = EXIT_USAGE
 
 
 class RequestError(ClusterError):

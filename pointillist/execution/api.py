@@ -51,7 +51,7 @@ def planned(
     """
     if not isinstance(ignore_conditions, IgnoreConditions):
         raise ValueError(f"ignore_conditions must be of IgnoreConditions, not {ignore_conditions!r}.")
-    definition = chosen_definition(project, _known_names(project, names), ignore_conditions)
+    definition = chosen_definition(project, known_names(project, names), ignore_conditions)
     if jobs is None:
         return project.plan(definition), Selection(list(definition.operations))
     ids = {get_aggregate_id(entry if isinstance(entry, (tuple, list)) else (entry,)) for entry in jobs}
@@ -67,7 +67,7 @@ def planned(
     return plan, Selection(list(definition.operations), ids)
 
 
-def _known_names(project: FlowProject, names: Iterable[str] | None) -> list[str] | None:
+def known_names(project: FlowProject, names: Iterable[str] | None) -> list[str] | None:
     """Return the names that match something; say of the others on standard error that they do not.
 
     Raises

@@ -254,9 +254,10 @@ def submit_project(
     pretend: bool,
 ) -> list[Submission]:
     """Submit a project from Python; see :meth:`pointillist.project.FlowProject.submit`."""
-    from pointillist.execution.api import planned
+    from pointillist.execution.api import known_names, planned
 
     with submitting(project, pretend=pretend):
+        names = known_names(project, names)
         plan, selection = planned(project, jobs, names, ignore_conditions)
         prepared = prepare(project, plan, selection.wants, wishes, chosen_groups(project.definition, names))
         for words in prepared.warnings:

@@ -20,7 +20,7 @@ def engine(folder: Path, *words: str, check: int = 0) -> subprocess.CompletedPro
     return result
 
 
-@pytest.mark.parametrize(("template", "completed"), [("minimal", 3), ("example", 21)])
+@pytest.mark.parametrize(("template", "completed"), [("minimal", 3), ("example", 21), ("testing", 20)])
 def test_what_init_writes_runs(tmp_path: Path, template: str, completed: int) -> None:
     engine(tmp_path, "-m", "pointillist", "init", "-t", template)
     engine(tmp_path, "init.py")
@@ -51,6 +51,17 @@ def test_template_create_extends_a_script(tmp_path: Path) -> None:
     assert (
         "there already" in engine(tmp_path, "-m", "pointillist", "template", "create", "-n", "mine.sh", check=2).stderr
     )
+
+
+def test_a_trial_asks_for_what_the_machine_has(tmp_path: Path) -> None:
+    engine(tmp_path, "-m", "pointillist", "test-workflow", "-c", "4", "-g", "2", "-n", "3")
+    assert len(list((tmp_path / "workspace").iterdir())) == 3
+    script = engine(tmp_path, "project.py", "submit", "--pretend", "-o", "use_all_gpus", "-n", "1").stdout
+    assert "use_all_gpus" in script
+    assert "9 completed" in engine(tmp_path, "project.py", "run").stderr
+    engine(tmp_path, "init.py")
+    assert len(list((tmp_path / "workspace").iterdir())) == 3
+    assert "at least 1" in engine(tmp_path, "-m", "pointillist", "test-workflow", "-n", "0", check=2).stderr
 
 
 def test_version_is_told(tmp_path: Path) -> None:
@@ -97,13 +108,23 @@ NAMES = {
         "FlowProjectDefinitionError",
         "NoSchedulerError",
         "SubmitError",
+        "TemplateError",
         "UserConditionError",
         "UserOperationError",
     ],
     "pointillist.hooks": ["TrackOperations"],
     "pointillist.labels": ["classlabel", "label", "staticlabel"],
-    "pointillist.project": ["FlowProject", "IgnoreConditions"],
+    "pointillist.project": [
+        "FlowGroup",
+        "FlowProject",
+        "IgnoreConditions",
+        "aggregator",
+        "classlabel",
+        "label",
+        "staticlabel",
+    ],
     "pointillist.scheduling": ["base", "lsf", "pbs", "slurm"],
+    "pointillist.scheduling.base": ["ClusterJob", "JobStatus", "Scheduler"],
 }
 
 
@@ -125,7 +146,8 @@ def test_a_star_import_gives_every_public_name() -> None:
 def test_members_of_a_project_are_there() -> None:
     members = (
         "operation pre post label make_group operations groups operation_hooks project_hooks labels run print_status "
-        "get_job_status completed_operations detect_operation_graph main get_project init_project"
+        "get_job_status completed_operations detect_operation_graph main get_project init_project ALIASES submit "
+        "scheduler_jobs"
     )
     assert not [name for name in members.split() if not hasattr(pointillist.FlowProject, name)]
 
