@@ -139,6 +139,7 @@ def test_an_unfinished_study_names_its_jobs_on_the_page(browser, finished, tmp_p
     workspace = Path(shutil.copytree(finished, tmp_path / "workspace"))
     lacking = sorted(workspace.iterdir())[0]
     (lacking / "checks.json").unlink()
+    (sorted(workspace.iterdir())[1] / "fgsm.json").write_text("{")
     write_report(workspace, tmp_path / "analysis")
     browser.open(tmp_path / "analysis" / "report.html", width=360)
     assert "1 of 6 jobs lack part 4, checks" in browser.ask("return document.querySelector('.notice').innerText")

@@ -151,7 +151,9 @@ def read_study(folders: Iterable[Path]) -> Study:
             found = measurements(folder)
             rows += rows_of(folder)
         except (OSError, ValueError, KeyError, TypeError, PlmnistError) as error:
-            broken[folder.name] = getattr(error, "one_line", None) or f"{type(error).__name__}: {error}"
+            reason = getattr(error, "one_line", None) or f"{type(error).__name__}: {error}"
+            # Where the study lies is no result.
+            broken[folder.name] = reason.replace(f"{folder}/", "")
             continue
         jobs.append(job)
         if found:

@@ -126,6 +126,7 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
             for i, (title, figure) in enumerate(figures.curve_panels(results, MOST_PANELS), start=1)
         ],
         "n_settings": len(settings),
+        "most_seeds": max(len(networks) for networks in settings.values()),
         "subset": " ".join(fewer_images(results)),
         "trade_off": album.add(
             figures.trade_off(results),
