@@ -16,7 +16,17 @@ from typing import Any
 from plmnist.errors import ConfigurationError, near_matches
 from plmnist.registry import DATASETS
 
-__all__ = ["CURVE", "ENGINES", "NETWORKS", "OPTIONAL", "REQUIRED", "STACKED", "TRAININGS", "Configuration"]
+__all__ = [
+    "CURVE",
+    "ENGINES",
+    "NETWORKS",
+    "OPTIONAL",
+    "REQUIRED",
+    "STACKED",
+    "TRAININGS",
+    "Configuration",
+    "can_be_stacked",
+]
 
 NETWORKS = ("mlp", "cnn")
 TRAININGS = ("standard", "fgsm", "pgd")
@@ -153,6 +163,11 @@ class Configuration:
         mapping = self.training_mapping()
         del mapping["num_epochs"]
         return json.dumps(mapping, sort_keys=True)
+
+
+def can_be_stacked(config: Configuration) -> bool:
+    """Say whether the stacked engine can train a configuration: the perceptron, with standard training."""
+    return (config.network, config.training) == ("mlp", "standard")
 
 
 def _describe(value: object) -> str:

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plmnist.config import STACKED, Configuration
+from plmnist.config import STACKED, Configuration, can_be_stacked
 from plmnist.device import choose_device, repeatable
 from plmnist.errors import ConfigurationError
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, one_thread
@@ -123,7 +123,7 @@ class _Member:
         device: torch.device,
     ) -> None:
         config = configs[0]
-        if (config.network, config.training) != ("mlp", "standard"):
+        if not can_be_stacked(config):
             raise ConfigurationError(
                 f"the stacked engine can't train network {config.network!r} with training {config.training!r}",
                 hint="It trains mlp with standard training. Use --engine tensor.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from plmnist import results
 from plmnist.batch.folders import Listener, Shelf, Task, attempt, read_configs, require_device
-from plmnist.config import STACKED
+from plmnist.config import STACKED, can_be_stacked
 from plmnist.provenance import Recorder
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def train_folders(
     config_name
         File name of the configuration in each folder.
     engine
-        Name in :data:`plmnist.config.ENGINES`.
+        Name in :data:`plmnist.config.ENGINES`. What the stacked engine can't train, ``tensor`` trains alone.
     stack_size
         Of the stacked engine: networks to train at once, at most; None means as many as fit the memory.
     device
@@ -75,14 +75,13 @@ def train_folders(
     if trajectories:
         require_device(device)
     shelf: Shelf[TrainingData] = Shelf(lambda name: _prepare(name, data_dir))
-    if engine != STACKED:
-        for key in sorted(trajectories):
-            _train_alone(_Trajectory(trajectories[key], recorder), engine, device, shelf)
-        return
     shapes: dict[tuple[str, int, int], list[_Trajectory]] = defaultdict(list)
-    for tasks in trajectories.values():
-        config = tasks[0].config
-        shapes[config.dataset, config.batch_size, config.hidden_size].append(_Trajectory(tasks, recorder))
+    for key in sorted(trajectories):
+        trajectory, config = _Trajectory(trajectories[key], recorder), trajectories[key][0].config
+        if engine == STACKED and can_be_stacked(config):
+            shapes[config.dataset, config.batch_size, config.hidden_size].append(trajectory)
+        else:
+            _train_alone(trajectory, "tensor" if engine == STACKED else engine, device, shelf)
     for shape in sorted(shapes):
         _train_together(shapes[shape], device, shelf, stack_size)
 

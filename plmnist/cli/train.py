@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="tensor",
         metavar="NAME",
         help="tensor or lightning, which give the same bytes, or stacked: all networks of equal shape at once, for a "
-        "GPU; its results are near, not equal (default: %(default)s)",
+        "GPU; its results are near, not equal; what it can't stack, tensor trains (default: %(default)s)",
     )
     parser.add_argument(
         "--stack-size",

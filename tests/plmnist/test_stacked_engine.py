@@ -330,9 +330,19 @@ def test_failures_stay_apart(tmp_path, make_mapping):
     ends = {name: event for event, name in listener.events if event != "started"}
     assert ends["good"] == "done"
     assert "diverged in epoch 1" in ends["diverging"]
-    assert "stacked engine can't train" in ends["attacked"]
+    assert ends["attacked"] == "done"
     assert "kmnist is in none of" in ends["no_data"]
     assert [event for event, _ in listener.events].count("started") == 4
+
+
+def test_what_can_t_be_stacked_is_trained_alone_with_the_bytes_of_always(tmp_path, make_mapping, digits):
+    mapping = make_mapping(training="fgsm", training_epsilon=0.1)
+    folders = place(tmp_path, {"attacked": mapping, "good": make_mapping()})
+    train_folders(folders, Listener(), config_name="config.json", engine=STACKED)
+    expected = results.TrainFiles.of(train(Configuration.from_mapping(mapping), data=digits))
+    assert (Path(folders[0]) / results.TRAIN_RECORD).read_bytes() == expected.record
+    assert (Path(folders[0]) / results.MODEL).read_bytes() == expected.model
+    assert results.load_train(folders[1])["engine"] == STACKED
 
 
 def test_unexpected_error_fails_what_is_not_done_yet(tmp_path, make_mapping, monkeypatch):
