@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from src.report.answer import Answer, answer, is_decided
-from src.report.effects import balanced, effect_of, effects
+from src.report.effects import balanced, effect_of, effects, effects_by_setting
 from src.report.facts import DataSetResults, Job, Network
 
 from plmnist.measurements import Measurement
@@ -81,6 +81,21 @@ def test_seeds_that_differ_a_lot_do_not_hide_a_difference_within_each():
     (found,) = effects(of_set)
     assert is_decided(found.robust)
     assert found.robust.mean == pytest.approx(0.022)
+
+
+def test_each_pair_of_combinations_is_compared_over_the_seeds_it_shares():
+    of_set = results(
+        *(network(s, fgsm=500, num_epochs=e) for s in (1, 2, 3) for e in (5, 20)),
+        *(network(s, fgsm=510 + s, dropout_prob=0.5) for s in (1, 2)),
+        *(network(s, fgsm=540 + s, dropout_prob=0.5, num_epochs=20) for s in (2, 3, 4)),
+    )
+    found = {(effect.parameter, words): effect.robust.values for words, effect in effects_by_setting(of_set)}
+    assert found == {
+        ("dropout_prob", "epochs 5"): {1: pytest.approx(0.011), 2: pytest.approx(0.012)},
+        ("dropout_prob", "epochs 20"): {2: pytest.approx(0.042), 3: pytest.approx(0.043)},
+        ("num_epochs", "dropout probability 0"): {s: pytest.approx(0) for s in (1, 2, 3)},
+        ("num_epochs", "dropout probability 0.5"): {2: pytest.approx(0.03)},
+    }
 
 
 def test_networks_without_a_counterpart_do_not_count():

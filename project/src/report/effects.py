@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from src.parameters import LABELS, sort_key
+from src.parameters import LABELS, in_words, sort_key
 from src.report.facts import DataSetResults, Network
 
 from plmnist.statistics import OverSeeds, over_seeds, paired_difference
@@ -67,6 +67,25 @@ def effects(results: DataSetResults) -> list[Effect]:
     for parameter in varying(results.attacked):
         first, *rest = values_of(parameter, results.attacked)
         found += [effect for value in rest if (effect := effect_of(results, parameter, first, value)) is not None]
+    return found
+
+
+def effects_by_setting(results: DataSetResults) -> list[tuple[str, Effect]]:
+    """Return the same for each setting of the other parameters by itself, with that setting in words.
+
+    Every pair of combinations that differ in one parameter and share a seed is there, however many seeds they share.
+    """
+    found = []
+    for parameter in varying(results.attacked):
+        names = [name for name in varying(results.attacked) if name != parameter]
+        first, *rest = values_of(parameter, results.attacked)
+        groups: dict[tuple[Any, ...], list[Network]] = defaultdict(list)
+        for network in results.attacked:
+            groups[others_of(network, parameter)].append(network)
+        for networks in groups.values():
+            words = ", ".join(in_words(name, networks[0].parameters[name]) for name in names)
+            alone = replace(results, networks=networks)
+            found += [(words, e) for v in rest if (e := effect_of(alone, parameter, first, v)) is not None]
     return found
 
 

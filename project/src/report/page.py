@@ -13,7 +13,7 @@ from src.drawing import COLOURS, GRID, INK, QUIET, as_files
 from src.parameters import ATTACKS, LABELS, in_words
 from src.report import REPORT, figures
 from src.report.answer import Answer, answer, describe_effect, fewer_images, is_decided, percent, points
-from src.report.effects import Effect, effects, varying
+from src.report.effects import Effect, effects, effects_by_setting, varying
 from src.report.facts import DataSetResults, Job, Network, Study
 from src.report.gallery import describe_choice, gallery
 from src.report.origin import read_origin
@@ -160,7 +160,10 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
         "attack_columns": [a for a in ("none", "fgsm", "pgd", "noise") if _is_measured(results, a)],
         "table": [_row(networks, names, results) for networks in settings.values()],
         "networks": [_network_row(network, names, results) for network in results.attacked],
-        "differences": [_difference_row(results, effect) for effect in all_effects],
+        "differences": [
+            *(_difference_row(results, effect, f"average of {effect.n_others}") for effect in all_effects),
+            *(_difference_row(results, effect, setting) for setting, effect in effects_by_setting(results)),
+        ],
     }
     return section
 
@@ -213,13 +216,13 @@ def _effect_row(effect: Effect) -> dict[str, Any]:
     }
 
 
-def _difference_row(results: DataSetResults, effect: Effect) -> dict[str, Any]:
+def _difference_row(results: DataSetResults, effect: Effect, setting: str) -> dict[str, Any]:
     row = {
         "dataset": results.name,
         "parameter": effect.parameter,
         "from": str(effect.before),
         "to": str(effect.after),
-        "settings_averaged_over": effect.n_others,
+        "other_parameters": setting,
         "n_seeds": effect.n,
         "attack": results.strongest,
         "epsilon": results.epsilon,
