@@ -33,6 +33,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def replace_section(page: Path, name: str, text: str) -> None:
+    """Replace what stands in a page between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``."""
+    before, begin, rest = page.read_text().partition(f"<!-- begin {name} -->")
+    _, end, after = rest.partition(f"<!-- end {name} -->")
+    if not begin or not end:
+        raise SystemExit(f"{page} has no section {name!r}")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
+
+
 def _cpu() -> str:
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return names[0].partition(":")[2].strip() if names else platform.machine()

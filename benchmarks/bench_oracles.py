@@ -1,0 +1,309 @@
+"""Attacks and robust networks beside closed forms, other libraries and published numbers, on real MNIST.
+
+    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_oracles.py --cnn FOLDER [--record FILE] [--page FILE]
+
+The folder holds the convolutional network, which takes a minute an epoch to train; where it is empty the network is
+trained first, for as many epochs as ``--cnn-epochs`` says. ``--page`` writes the summary into a page of documentation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import torch
+from setting import describe, replace_section, table
+from torch import Tensor, nn
+
+from plmnist import results
+from plmnist.attacks import attack_images
+from plmnist.config import Configuration
+from plmnist.data import ImageSet
+from plmnist.perturbations import PGD, FastGradientSign
+from plmnist.statistics import wilson
+from plmnist.training import TrainingData, prepare_data, train
+
+TUTORIAL_CNN = {0.0: 0.9912, 0.05: 0.9605, 0.1: 0.8743, 0.15: 0.7111, 0.2: 0.4877, 0.25: 0.2717, 0.3: 0.1418}
+"""epsilon -> accuracy under FGSM of 10,000 images in PyTorch's FGSM tutorial (since 2023), network of examples/mnist,
+trained there for 14 epochs with Adadelta."""
+
+GOODFELLOW_SOFTMAX_ERROR = 0.999
+"""Goodfellow, Shlens and Szegedy 2015, section 4: softmax regression on MNIST under FGSM at epsilon 0.25."""
+
+WONG = {"clean": 0.985, "PGD": 0.888}
+"""Wong, Rice and Kolter 2020: convolutional network, FGSM training at epsilon 0.3, 10 epochs; PGD with 50 steps and 10
+restarts (numbers as the AutoAttack tables give them)."""
+
+EPSILONS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+CONTROL_IMAGES = 1000
+
+
+class LinearNetwork(nn.Module):
+    """Logits that are linear in the pixels, trained by plain full-batch steps of Adam."""
+
+    def __init__(self, images: ImageSet, classes: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layer = nn.Linear(28 * 28, classes)
+        pixels = images.pixels().flatten(1)
+        optimiser = torch.optim.Adam(self.parameters(), lr=0.01)
+        for _ in range(150):
+            loss = nn.functional.cross_entropy(self.layer(pixels), images.labels)
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            optimiser.step()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layer(images.flatten(1))
+        return logits
+
+
+def closed_form(data: TrainingData) -> tuple[str, list[str]]:
+    """Count for threes and sevens what withstands the worst case, which for two classes is known exactly."""
+    train_part, test_part = (_threes_and_sevens(images) for images in (data.train, data.test))
+    network = LinearNetwork(train_part, 2)
+    weight = network.layer.weight.detach().double()
+    offset = network.layer.bias.detach().double()
+    pixels, labels = test_part.pixels().flatten(1).double(), test_part.labels
+    towards = (weight[1 - labels] - weight[labels]).sign()
+    attacked = attack_images(network, test_part, EPSILONS, FastGradientSign())
+    rows, differing = [], 0
+    for epsilon, counts in zip(EPSILONS, attacked.counts, strict=True):
+        # Each pixel goes where it lowers the margin most: by epsilon, or to the end of the range.
+        worst = (pixels + epsilon * towards).clamp(0, 1)
+        logits = worst @ weight.T + offset
+        expected = int((logits.argmax(1) == labels).sum())
+        differing += abs(expected - counts.adversarial_correct)
+        rows.append([f"{epsilon:g}", str(expected), str(counts.adversarial_correct)])
+    text = table(["epsilon", f"worst case, right of {len(labels):,}", "under FGSM"], rows)
+    summary = ["linear network, 3 against 7: the worst case in closed form", f"{differing} images differ", ""]
+    return text, summary
+
+
+def softmax_regression(data: TrainingData) -> list[str]:
+    network = LinearNetwork(data.train, 10)
+    (counts,) = attack_images(network, data.test, [0.25], FastGradientSign()).counts
+    low, high = wilson(counts.n - counts.adversarial_correct, counts.n)
+    return [
+        "softmax regression under FGSM at 0.25, error (Goodfellow et al. 2015)",
+        f"{1 - counts.adversarial_acc:.4f} ({low:.4f} to {high:.4f})",
+        f"{GOODFELLOW_SOFTMAX_ERROR}",
+    ]
+
+
+def libraries(networks: dict[str, nn.Module], images: ImageSet) -> tuple[str, list[list[str]]]:
+    """Count the images for which another library ends with another outcome."""
+    rows, summary = [], []
+    for name, network in networks.items():
+        for attack_name, ours in (("FGSM", FastGradientSign()), ("PGD", PGD(20, 1 / 8, random_start=False))):
+            differing = dict.fromkeys(("foolbox", "torchattack"), 0)
+            for epsilon in EPSILONS:
+                result = attack_images(network, images, [epsilon], ours)
+                right = result.clean_predictions == images.labels
+                mine = (result.predictions[0] == images.labels) & right
+                for library in differing:
+                    theirs = LIBRARIES[library](attack_name, network, images, epsilon) & right
+                    differing[library] += int((theirs != mine).sum())
+            compared = f"{len(images) * len(EPSILONS):,}"
+            rows.append([name, attack_name, compared, *map(str, differing.values())])
+            summary.append(
+                [
+                    f"{attack_name} on the {name}, outcomes that differ from foolbox's and torchattack's",
+                    " and ".join(f"{n}" for n in differing.values()) + f" of {compared}",
+                    "0",
+                ]
+            )
+    return table(["network", "attack", "outcomes compared", *(f"{name} differs" for name in LIBRARIES)], rows), summary
+
+
+def convolutional(folder: Path, data: TrainingData) -> tuple[str, list[str]]:
+    record = results.load_train(folder)
+    result = attack_images(results.load_network(folder), data.test, TUTORIAL_CNN, FastGradientSign())
+    rows = []
+    for counts in result.counts:
+        low, high = wilson(counts.adversarial_correct, counts.n)
+        published = TUTORIAL_CNN[counts.epsilon]
+        rows.append(
+            [
+                f"{counts.epsilon:g}",
+                f"{published:.4f}",
+                f"{counts.adversarial_acc:.4f}",
+                f"{low:.4f} to {high:.4f}",
+                f"{counts.adversarial_acc - published:+.4f}",
+            ]
+        )
+    config = record["config"]
+    about = (
+        f"One network, {config['num_epochs']} epochs with Adam at {config['learning_rate']:g}, batches of "
+        f"{config['batch_size']}; the published one had 14 epochs with Adadelta. The intervals are Wilson's: they are "
+        "about another test set and this one network, not about another training."
+    )
+    text = f"{about}\n\n" + table(["epsilon", "published", "ours", "95 % interval", "difference"], rows)
+    clean, at = rows[0], rows[2]
+    summary = [
+        "network of PyTorch's FGSM tutorial: accuracy, and under FGSM at 0.1",
+        f"{clean[2]}, {at[2]} ({at[3]})",
+        f"{clean[1]}, {at[1]}",
+    ]
+    return text, summary
+
+
+def robust(data: TrainingData) -> tuple[str, list[list[str]]]:
+    rows, summary = [], []
+    some = data.test.first(CONTROL_IMAGES)
+    for training, budget in (("standard", 0.0), ("fgsm", 0.1), ("pgd", 0.1), ("fgsm", 0.3)):
+        config = Configuration(
+            dataset="mnist", num_epochs=5, batch_size=128, hidden_size=128, learning_rate=1e-3, dropout_prob=0.0,
+            fgsm_epsilon=0.1, seed=1, training=training, training_epsilon=budget,
+        )  # fmt: skip
+        trained = train(config, data=data)
+        single = attack_images(trained.network, data.test, [0.1, 0.3], FastGradientSign()).counts
+        iterative = attack_images(trained.network, some, [0.1, 0.3], PGD()).counts
+        cells = [_with_interval(trained.test.correct, trained.test.n)]
+        cells += [_with_interval(c.adversarial_correct, c.n) for c in (*single, *iterative)]
+        rows.append([training if training == "standard" else f"{training}, {budget:g}", *cells])
+        if budget == 0.3:
+            summary.append(
+                [
+                    "trained with fgsm at 0.3, a perceptron beside Wong's convolutional network: accuracy, under PGD",
+                    f"{cells[0]}, {cells[4]}",
+                    f"{WONG['clean']}, {WONG['PGD']}",
+                ]
+            )
+        elif training != "pgd":
+            summary.append(
+                [f"perceptron, training {rows[-1][0]}: accuracy, under PGD at 0.1", ", ".join(cells[::3]), ""]
+            )
+    head = ["training", "accuracy", "FGSM 0.1", "FGSM 0.3", "PGD 0.1", "PGD 0.3"]
+    about = (
+        "Networks 784-128-128-10, five epochs of Adam at 1e-3, one seed; PGD with 40 steps on the first "
+        f"{CONTROL_IMAGES:,} test images; 95 % intervals (Wilson), which say nothing about another seed. Wong et al. "
+        "train a convolutional network for ten epochs with FGSM at 0.3: "
+        f"accuracy {WONG['clean']}, under PGD {WONG['PGD']}."
+    )
+    return f"{about}\n\n{table(head, rows)}", summary
+
+
+def _with_interval(correct: int, n: int) -> str:
+    low, high = wilson(correct, n)
+    return f"{correct / n:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _threes_and_sevens(images: ImageSet) -> ImageSet:
+    rows = (images.labels == 3) | (images.labels == 7)
+    return ImageSet(images.images[rows], (images.labels[rows] == 7).long(), images.full_scale)
+
+
+def _foolbox(attack: str, network: nn.Module, images: ImageSet, epsilon: float) -> Tensor:
+    import foolbox
+
+    model = foolbox.PyTorchModel(network.eval(), bounds=(0, 1), device="cpu")
+    if attack == "FGSM":
+        method = foolbox.attacks.LinfFastGradientAttack(random_start=False)
+    else:
+        method = foolbox.attacks.LinfPGD(abs_stepsize=epsilon / 8, steps=20, random_start=False)
+    is_fooled = [
+        method(model, pixels, labels, epsilons=[epsilon])[2][0] for pixels, labels in _batches(images)
+    ]  # fmt: skip
+    return ~torch.cat(is_fooled)
+
+
+def _torchattack(attack: str, network: nn.Module, images: ImageSet, epsilon: float) -> Tensor:
+    # It imports torchvision for attacks that are not used here.
+    for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional"):
+        sys.modules.setdefault(name, MagicMock())
+    import torchattack
+
+    options = {"device": torch.device("cpu"), "eps": epsilon}
+    if attack == "FGSM":
+        method = torchattack.FGSM(network.folded(), **options)
+    else:
+        method = torchattack.PGD(network.folded(), **options, steps=20, alpha=epsilon / 8, random_start=False)
+    found = []
+    for pixels, labels in _batches(images):
+        altered = method(pixels.double(), labels).detach().float()
+        with torch.no_grad():
+            found.append(network(altered).argmax(1) == labels)
+    return torch.cat(found)
+
+
+def _batches(images: ImageSet) -> Iterable[tuple[Tensor, Tensor]]:
+    return zip(torch.split(images.pixels(), 250), torch.split(images.labels, 250), strict=True)
+
+
+LIBRARIES: dict[str, Callable[[str, nn.Module, ImageSet, float], Tensor]] = {
+    "foolbox": _foolbox,
+    "torchattack": _torchattack,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cnn", type=Path, required=True, help="folder with the trained convolutional network")
+    parser.add_argument("--cnn-epochs", type=int, default=14)
+    parser.add_argument("--record", type=Path)
+    parser.add_argument("--page", type=Path)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")  # what foolbox imports uses deprecated names
+    torch.set_num_threads(1)
+    data = prepare_data("mnist")
+    if not (arguments.cnn / results.TRAIN_RECORD).exists():
+        config = Configuration(
+            dataset="mnist", num_epochs=arguments.cnn_epochs, batch_size=64, hidden_size=128, learning_rate=1e-3,
+            dropout_prob=0.5, fgsm_epsilon=0.1, seed=1, network="cnn",
+        )  # fmt: skip
+        arguments.cnn.mkdir(parents=True, exist_ok=True)
+        (arguments.cnn / "config.json").write_text(json.dumps(config.to_mapping()))
+        results.save_training(arguments.cnn, results.TrainFiles.of(train(config, data=data)))
+
+    perceptron = train(
+        Configuration(
+            dataset="mnist", num_epochs=5, batch_size=128, hidden_size=64, learning_rate=2e-4, dropout_prob=0.1,
+            fgsm_epsilon=0.1, seed=1,
+        ),
+        data=data,
+    ).network  # fmt: skip
+    linear_text, linear_summary = closed_form(data)
+    regression = softmax_regression(data)
+    libraries_text, libraries_summary = libraries({"perceptron": perceptron}, data.test.first(CONTROL_IMAGES))
+    robust_text, robust_summary = robust(data)
+    cnn_text, cnn_summary = convolutional(arguments.cnn, data)
+    summary = table(
+        ["what", "ours (95 % interval)", "expected or published"],
+        [linear_summary, *libraries_summary, regression, cnn_summary, *robust_summary],
+    )
+    text = "\n\n".join(
+        [
+            "# Closed forms, other libraries and robust networks",
+            summary,
+            "## The worst case of a linear network",
+            "Logistic regression on threes and sevens, for which FGSM is the exact worst case, also where pixels are "
+            "clipped: no other change within the budget does more.",
+            linear_text,
+            "## foolbox and torchattack",
+            f"The first {CONTROL_IMAGES:,} test images at {len(EPSILONS)} epsilons; PGD with 20 steps of an eighth of "
+            "epsilon from the image itself. foolbox takes derivatives in single precision; torchattack gets a network "
+            "in double precision, as plmnist does.",
+            libraries_text,
+            "## The network of PyTorch's FGSM tutorial",
+            cnn_text,
+            "## Adversarial training",
+            robust_text,
+            describe(["torch", "numpy", "foolbox", "torchattack"]),
+        ]
+    )
+    print(text)
+    if arguments.record:
+        arguments.record.write_text(text + "\n")
+    if arguments.page:
+        replace_section(arguments.page, "oracles", summary)
+
+
+if __name__ == "__main__":
+    main()
