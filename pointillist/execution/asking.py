@@ -16,7 +16,8 @@ from pointillist.state.submissions import Submission
 
 if TYPE_CHECKING:
     from pointillist.cluster.environments import ComputeEnvironment
-    from pointillist.cluster.schedulers.base import ClusterJob, Scheduler
+    from pointillist.cluster.schedulers.base import Scheduler
+    from pointillist.cluster.schedulers.jobs import ClusterJob
     from pointillist.state.sessions import Sessions
 
 QUESTION_TIMEOUT_S = 20.0

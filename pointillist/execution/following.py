@@ -23,7 +23,7 @@ from pointillist.state.submissions import Ending, Ledger, LedgerWriter, OnCluste
 if TYPE_CHECKING:
     from threading import Thread
 
-    from pointillist.cluster.schedulers.base import ClusterJob
+    from pointillist.cluster.schedulers.jobs import ClusterJob
     from pointillist.project import FlowProject
     from pointillist.state.plan import Plan, Task
     from pointillist.state.sessions import Sessions

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pointillist.cluster.schedulers.base import State
+from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.older import JobStatus, OlderClusterJob
 from pointillist.definition.groups import job_operation_id
 from pointillist.execution.following import ledger_of

@@ -118,15 +118,14 @@ class Units:
     def _of(self, unit: Task) -> tuple[dict[str, Any], Needs]:
         """Work directives and needs out; once an operation where they do not depend on the jobs."""
         name = unit.operation.name
-        members = self._all_members(unit)
         varies = self._varying.get(name)
         if varies is None:
-            varies = any(callable(value) for task in members for value in task.operation.directives.values())
-            self._varying[name] = varies
+            declared = [task.operation.directives.values() for task in self._all_members(unit)]
+            varies = self._varying[name] = any(callable(value) for values in declared for value in values)
         key = unit.key if varies else name
         found = self._known.get(key)
         if found is None:
-            directives = [_evaluated(self._plan, task) for task in members]
+            directives = [_evaluated(self._plan, task) for task in self._all_members(unit)]
             needs = [needs_of(one) for one in directives]
             together = needs[0] if len(needs) == 1 else one_after_another(needs)
             found = self._known[key] = combine(directives), together

@@ -1,6 +1,6 @@
 """The contract between the engine and any scheduler.
 
-Owns the neutral words (`State`, `ClusterJob`) and `Scheduler`, which an adapter subclasses: it writes headers
+Owns `Scheduler`, which an adapter subclasses: it writes headers
 and command lines, reads answers, and says which failures mean what, all without side effects. Running the
 commands is done here, once, for all of them. It must not know any scheduler's spelling, nor what the jobs are
 for.
@@ -11,12 +11,11 @@ line or a non-zero exit raises `SchedulerUnavailable`; it is never read as an em
 
 from __future__ import annotations
 
+import json
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pointillist.cluster.errors import SchedulerUnavailable, SubmissionRejected
 from pointillist.cluster.schedulers.commands import (
@@ -26,99 +25,11 @@ from pointillist.cluster.schedulers.commands import (
     Runner,
     run_command,
 )
+from pointillist.cluster.schedulers.jobs import ClusterJob, State
 from pointillist.cluster.schedulers.requests import Request, split_id
 
 # Longer lists of ids go as one question about the user: a command line has an end.
 MOST_IDS_IN_ONE_QUESTION = 2000
-
-
-class State(Enum):
-    """Say what a cluster job is doing, in no scheduler's dialect."""
-
-    QUEUED = "queued"
-    HELD = "held"
-    RUNNING = "running"
-    SUSPENDED = "suspended"
-    ENDING = "ending"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    TIMED_OUT = "timed out"
-    OUT_OF_MEMORY = "out of memory"
-    NODE_FAILED = "node failed"
-    PREEMPTED = "preempted"
-    UNKNOWN = "unknown"
-    """The scheduler used a word we do not know. Not final: nothing may be concluded from it."""
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the cluster job has ended for good."""
-        return self in _FINAL
-
-
-_FINAL = frozenset(
-    {
-        State.COMPLETED,
-        State.FAILED,
-        State.CANCELLED,
-        State.TIMED_OUT,
-        State.OUT_OF_MEMORY,
-        State.NODE_FAILED,
-        State.PREEMPTED,
-    }
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterJob:
-    """Tell what a scheduler says about one cluster job, or one element of an array.
-
-    Attributes
-    ----------
-    id
-        ``<job id>`` or ``<job id>_<index>``.
-    name, comment
-        As submitted, as far as the scheduler gives them back.
-    state
-        Neutral state.
-    native_state
-        The scheduler's own word for it.
-    reason
-        The scheduler's own word for why it waits or how it ended; empty when there is none.
-    reason_words
-        The same as a sentence.
-    owner
-        Whose it is, where the scheduler can only be asked about everybody.
-    never_starts
-        True when the scheduler says that it can never start.
-    exit_code, exit_signal
-        How the script ended, where known.
-    node
-        Where it ran, where known.
-    """
-
-    id: str
-    name: str = ""
-    state: State = State.UNKNOWN
-    native_state: str = ""
-    reason: str = ""
-    reason_words: str = ""
-    comment: str = ""
-    owner: str = ""
-    never_starts: bool = False
-    exit_code: int | None = None
-    exit_signal: int | None = None
-    node: str = ""
-
-    @property
-    def job_id(self) -> str:
-        """The id without an array index."""
-        return split_id(self.id)[0]
-
-    @property
-    def array_index(self) -> int | None:
-        """The index in its array; None for a single job."""
-        return split_id(self.id)[1]
 
 
 class Scheduler(ABC):
@@ -423,6 +334,17 @@ class Scheduler(ABC):
             may_have_acted=may_have_acted,
             timed_out=answer.timed_out,
         )
+
+
+def whole_json(text: str) -> dict[str, Any]:
+    """Read an answer that is one JSON object; raise ValueError when it is not a whole one."""
+    try:
+        answer = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError("it is not whole JSON") from error
+    if not isinstance(answer, dict):
+        raise ValueError("it is no JSON object")
+    return answer
 
 
 def said(answer: Answer) -> str:

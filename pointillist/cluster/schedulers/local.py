@@ -7,14 +7,13 @@ before the real one.
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 
 from pointillist.cluster.errors import RequestError
 from pointillist.cluster.schedulers import local_queue
-from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State, said
+from pointillist.cluster.schedulers.base import Scheduler, said, whole_json
 from pointillist.cluster.schedulers.commands import (
     QUERY_TIMEOUT_S,
     SUBMIT_TIMEOUT_S,
@@ -22,6 +21,7 @@ from pointillist.cluster.schedulers.commands import (
     Runner,
     run_command,
 )
+from pointillist.cluster.schedulers.jobs import ClusterJob, State
 from pointillist.cluster.schedulers.requests import Request
 
 _REASONS = {
@@ -89,11 +89,8 @@ class Local(Scheduler):
         return [*self._verb("query"), *(ids if ids is not None else ["--all"])]
 
     def parse_query(self, text: str) -> dict[str, ClusterJob]:
-        try:
-            answer = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError("it is not whole JSON") from error
-        if not isinstance(answer, dict) or not isinstance(answer.get("jobs"), list):
+        answer = whole_json(text)
+        if not isinstance(answer.get("jobs"), list):
             raise ValueError("it lists no jobs")
         jobs = (
             ClusterJob(

@@ -7,14 +7,14 @@ the jobs do.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pointillist.cluster.errors import RequestError
-from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State, said
+from pointillist.cluster.schedulers.base import Scheduler, said, whole_json
 from pointillist.cluster.schedulers.commands import Answer
+from pointillist.cluster.schedulers.jobs import ClusterJob, State
 from pointillist.cluster.schedulers.requests import After, Request, element_id, split_id
 from pointillist.errors import EXIT_AGAIN
 
@@ -107,11 +107,8 @@ class Lsf(Scheduler):
         return ["bjobs", "-a", "-json", "-o", _FIELDS, "-u", user, *(ids or ())]
 
     def parse_query(self, text: str) -> dict[str, ClusterJob]:
-        try:
-            answer = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError("it is not whole JSON") from error
-        records = answer.get("RECORDS") if isinstance(answer, dict) else None
+        answer = whole_json(text)
+        records = answer.get("RECORDS")
         if not isinstance(records, list) or answer.get("JOBS") != len(records):
             raise ValueError("the records are not as many as it says")
         jobs = (_cluster_job(record) for record in records if "ERROR" not in record)

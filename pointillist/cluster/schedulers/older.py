@@ -13,7 +13,8 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 from pointillist.cluster.errors import SchedulerUnavailable, SubmissionRejected
-from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State
+from pointillist.cluster.schedulers.base import Scheduler
+from pointillist.cluster.schedulers.jobs import ClusterJob, State
 from pointillist.cluster.schedulers.requests import Request
 from pointillist.errors import PointillistError, SubmitError
 

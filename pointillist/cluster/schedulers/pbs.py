@@ -7,15 +7,15 @@ nothing of what the jobs do.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pointillist.cluster.errors import RequestError
-from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State
+from pointillist.cluster.schedulers.base import Scheduler, whole_json
 from pointillist.cluster.schedulers.commands import Answer
+from pointillist.cluster.schedulers.jobs import ClusterJob, State
 from pointillist.cluster.schedulers.requests import After, Request, element_id, split_id
 
 _STATES: Mapping[str, State] = {
@@ -110,12 +110,9 @@ class Pbs(Scheduler):
         return ["qstat", "-x", "-t", "-f", "-F", "json", *(_spellings(ids) if ids is not None else [])]
 
     def parse_query(self, text: str) -> dict[str, ClusterJob]:
-        try:
-            answer = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError("it is not whole JSON") from error
+        answer = whole_json(text)
         # The time stamp comes with every answer: with it, no jobs means no jobs.
-        if not isinstance(answer, dict) or "timestamp" not in answer:
+        if "timestamp" not in answer:
             raise ValueError("the time stamp is missing")
         return _read(answer.get("Jobs", {}).items())
 

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from pointillist.cluster.errors import RequestError, SchedulerNotPresent, SchedulerUnavailable
-from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State, current_user, said
+from pointillist.cluster.schedulers.base import Scheduler, current_user, said
 from pointillist.cluster.schedulers.commands import Answer
+from pointillist.cluster.schedulers.jobs import ClusterJob, State
 from pointillist.cluster.schedulers.requests import After, Request, element_id, split_id
+from pointillist.cluster.schedulers.slurm_words import HELD, LAST_WORDS, NEVER, REASONS, STATES
 
 # Between fields and at the end of each record: names and comments may hold anything that a person can type,
 # line breaks included, but hardly the two control characters that ASCII has for this purpose.
@@ -22,109 +24,8 @@ _FIELD, _RECORD = "\x1f", "\x1e"
 _QUERY_FIELDS = ("JobArrayID", "State", "Reason", "exit_code", "BatchHost", "Name", "Comment")
 _HISTORY_FIELDS = ("JobID", "State", "ExitCode", "NodeList", "JobName")
 
-_STATES: Mapping[str, State] = {
-    "PENDING": State.QUEUED,
-    "CONFIGURING": State.QUEUED,
-    "REQUEUED": State.QUEUED,
-    "REQUEUE_FED": State.QUEUED,
-    "RESV_DEL_HOLD": State.HELD,
-    "REQUEUE_HOLD": State.HELD,
-    "SPECIAL_EXIT": State.HELD,
-    "RUNNING": State.RUNNING,
-    "RESIZING": State.RUNNING,
-    "SIGNALING": State.RUNNING,
-    "SUSPENDED": State.SUSPENDED,
-    "STOPPED": State.SUSPENDED,
-    "COMPLETING": State.ENDING,
-    "STAGE_OUT": State.ENDING,
-    "COMPLETED": State.COMPLETED,
-    "FAILED": State.FAILED,
-    "BOOT_FAIL": State.NODE_FAILED,
-    "NODE_FAIL": State.NODE_FAILED,
-    "CANCELLED": State.CANCELLED,
-    "REVOKED": State.CANCELLED,
-    "TIMEOUT": State.TIMED_OUT,
-    "DEADLINE": State.TIMED_OUT,
-    "OUT_OF_MEMORY": State.OUT_OF_MEMORY,
-    "PREEMPTED": State.PREEMPTED,
-}
-
-_REASONS: Mapping[str, str] = {
-    "Priority": "Other jobs with a higher priority are ahead in the queue.",
-    "Resources": "It is next in line and waits for its resources to become free.",
-    "Dependency": "It waits for another cluster job.",
-    "DependencyNeverSatisfied": "The cluster job it waits for failed, so it can never start.",
-    "JobHeldUser": "It is held; 'scontrol release' lets it start.",
-    "JobHeldAdmin": "An administrator holds it.",
-    "BeginTime": "Its start time has not come yet.",
-    "JobArrayTaskLimit": "As many elements of its array are running as its limit allows.",
-    "Reservation": "It waits for a reservation to begin.",
-    "ReservationDeleted": "Its reservation no longer exists.",
-    "BadConstraints": "No node can satisfy what it asks for.",
-    "Licenses": "It waits for a licence.",
-    "PartitionDown": "Its partition is down.",
-    "PartitionInactive": "Its partition takes no jobs at present.",
-    "PartitionNodeLimit": "It asks for more nodes than its partition allows, or they are not available.",
-    "PartitionTimeLimit": "It asks for more time than its partition allows.",
-    "PartitionConfig": "Its partition's nodes cannot satisfy what it asks for.",
-    "NodeDown": "A node it needs is down.",
-    "ReqNodeNotAvail": "A node it needs is not available, perhaps reserved for maintenance.",
-    "AccountNotAllowed": "Its account may not use this partition.",
-    "InvalidAccount": "Its account is not valid.",
-    "InvalidQOS": "Its quality of service is not valid.",
-    "QOSNotAllowed": "Its quality of service may not be used with this account or partition.",
-    "AssociationJobLimit": "Its account or user already runs as many jobs as allowed.",
-    "AssociationResourceLimit": "Its account or user already uses as many resources as allowed.",
-    "AssociationTimeLimit": "Its account or user has used up its time.",
-    "AssocMaxJobsLimit": "Its account or user already runs as many jobs as allowed.",
-    "AssocGrpJobsLimit": "Its account already runs as many jobs as allowed.",
-    "AssocGrpBillingMinutes": "Its account has used up its budget.",
-    "AssocGrpCpuLimit": "Its account already uses as many cores as allowed.",
-    "AssocGrpCPUMinutesLimit": "Its account has used up its core-hours.",
-    "AssocGrpGRES": "Its account already uses as many GPUs as allowed.",
-    "AssocGrpMemLimit": "Its account already uses as much memory as allowed.",
-    "AssocMaxWallDurationPerJobLimit": "It asks for more time than its account allows.",
-    "MaxSubmitJobLimit": "Its user already has as many jobs in the queue as allowed.",
-    "MaxJobsPerUser": "Its user already runs as many jobs as allowed.",
-    "QOSJobLimit": "Its quality of service already runs as many jobs as allowed.",
-    "QOSResourceLimit": "Its quality of service already uses as many resources as allowed.",
-    "QOSTimeLimit": "Its quality of service has used up its time.",
-    "QOSUsageThreshold": "Its quality of service requires more unused share than is left.",
-    "QOSMaxCpuPerUserLimit": "Its user already uses as many cores as the quality of service allows.",
-    "QOSMaxGRESPerUser": "Its user already uses as many GPUs as the quality of service allows.",
-    "QOSMaxJobsPerUserLimit": "Its user already runs as many jobs as the quality of service allows.",
-    "QOSMaxWallDurationPerJobLimit": "It asks for more time than its quality of service allows.",
-    "QOSGrpBillingMinutes": "Its quality of service has used up its budget.",
-    "QOSGrpGRES": "Its quality of service already uses as many GPUs as allowed.",
-    "TimeLimit": "It ran into its time limit.",
-    "OutOfMemory": "It used more memory than it asked for.",
-    "NonZeroExitCode": "Its script ended with an error.",
-    "JobLaunchFailure": "It could not be started, or was killed by a signal.",
-    "RaisedSignal": "It was killed by a signal.",
-    "SystemFailure": "The scheduler or the node's system failed.",
-    "NodeFailure": "Its node failed.",
-    "InactiveLimit": "It was ended for being inactive.",
-    "Prolog": "The preparation script on the node is still running.",
-    "Cleaning": "It was put back and the last run is still being cleaned up.",
-    "launch failed requeued held": "Its start failed; it was put back and is held.",
-    "job requeued in held state": "It was put back and is held.",
-}
-# What slurmstepd writes into the output of a job that it ends.
-_LAST_WORDS = {
-    "DUE TO TIME LIMIT": State.TIMED_OUT,
-    "DUE TO NODE FAILURE": State.NODE_FAILED,
-    "DUE TO PREEMPTION": State.PREEMPTED,
-    "oom-kill": State.OUT_OF_MEMORY,
-    "oom_kill": State.OUT_OF_MEMORY,
-    "xceeded job memory limit": State.OUT_OF_MEMORY,
-    "exceeded memory limit": State.OUT_OF_MEMORY,
-    "CANCELLED AT": State.CANCELLED,
-}
 _CONFIRMED = 10
 _ELEMENTS_IN_ONE_QUESTION = 500
-_NEVER = frozenset({"DependencyNeverSatisfied", "BadConstraints"})
-_HELD = frozenset({"JobHeldUser", "JobHeldAdmin", "launch failed requeued held", "job requeued in held state"})
-
 _AFTER = {
     After.OK: "afterok",
     After.NOT_OK: "afternotok",
@@ -339,7 +240,7 @@ class Slurm(Scheduler):
         for line in text.splitlines():
             # Where several slurmd share a machine, the name of the node follows: "slurmstepd-n1: error:".
             if re.search(r"slurmstepd\S*: error:", line):
-                found = next((state for words, state in _LAST_WORDS.items() if words in line), found)
+                found = next((state for words, state in LAST_WORDS.items() if words in line), found)
         return found
 
     def all_unknown(self, answer: Answer) -> bool:
@@ -466,9 +367,9 @@ def _clock(seconds: int) -> str:
 def _state(native: str, reason: str) -> State:
     # sacct writes "CANCELLED by 1000", and some versions a trailing "+" where a word was cut.
     word = native.split(" ", 1)[0].rstrip("+")
-    if word == "PENDING" and reason in _HELD:
+    if word == "PENDING" and reason in HELD:
         return State.HELD
-    return _STATES.get(word, State.UNKNOWN)
+    return STATES.get(word, State.UNKNOWN)
 
 
 def _wait_status(text: str) -> tuple[int | None, int | None]:
@@ -502,9 +403,9 @@ def _cluster_job(
         state=state,
         native_state=native,
         reason=reason,
-        reason_words=_REASONS.get(word, f"Slurm says '{reason}'." if reason else ""),
+        reason_words=REASONS.get(word, f"Slurm says '{reason}'." if reason else ""),
         comment="" if comment == "(null)" else comment,
-        never_starts=state in (State.QUEUED, State.HELD) and word in _NEVER,
+        never_starts=state in (State.QUEUED, State.HELD) and word in NEVER,
         exit_code=code,
         exit_signal=signal if signal and state.is_final else None,
         node="" if node in ("n/a", "N/A", "(null)", "None assigned") else node,

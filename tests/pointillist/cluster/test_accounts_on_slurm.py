@@ -18,7 +18,7 @@ from debian import ProgramsMissing
 from slurm_service import SlurmService, find_or_install
 from waiting import queue_is_empty, states, until
 
-from pointillist.cluster.schedulers.base import State
+from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.slurm import Slurm
 
 RECORDED = Path(__file__).parent / "recorded" / "sacct-22.05.txt"

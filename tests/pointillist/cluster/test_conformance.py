@@ -14,7 +14,8 @@ import pytest
 
 from pointillist.cluster.errors import RequestError, SchedulerUnavailable, SubmissionRejected
 from pointillist.cluster.schedulers import scheduler_class
-from pointillist.cluster.schedulers.base import ClusterJob, Scheduler, State
+from pointillist.cluster.schedulers.base import Scheduler
+from pointillist.cluster.schedulers.jobs import ClusterJob, State
 from pointillist.cluster.schedulers.local import Local
 from pointillist.cluster.schedulers.requests import After, Array, Dependency, Request, element_id
 

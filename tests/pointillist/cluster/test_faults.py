@@ -11,7 +11,7 @@ import pytest
 from fake_schedulers.queue import FakeScheduler
 
 from pointillist.cluster.errors import SchedulerNotPresent, SchedulerUnavailable
-from pointillist.cluster.schedulers.base import State
+from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.requests import Array, Request
 from pointillist.cluster.schedulers.slurm import Slurm
 

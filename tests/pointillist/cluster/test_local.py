@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pointillist.cluster.errors import SubmissionRejected
-from pointillist.cluster.schedulers.base import ClusterJob, State
+from pointillist.cluster.schedulers.jobs import ClusterJob, State
 from pointillist.cluster.schedulers.local import Local
 from pointillist.cluster.schedulers.requests import Request
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pointillist.cluster.errors import SchedulerUnavailable
-from pointillist.cluster.schedulers.base import State
 from pointillist.cluster.schedulers.commands import Answer
+from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.lsf import Lsf
 from pointillist.cluster.schedulers.requests import After, Array, Dependency, Request
 

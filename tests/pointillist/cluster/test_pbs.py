@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pointillist.cluster.errors import RequestError, SchedulerUnavailable
-from pointillist.cluster.schedulers.base import State
 from pointillist.cluster.schedulers.commands import Answer
+from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.pbs import Pbs, Torque
 from pointillist.cluster.schedulers.requests import After, Array, Dependency, Request
 

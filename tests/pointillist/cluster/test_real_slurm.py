@@ -12,7 +12,7 @@ from debian import ProgramsMissing
 from slurm_service import SlurmService, find_or_install
 
 from pointillist.cluster.errors import SubmissionRejected
-from pointillist.cluster.schedulers.base import State
+from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.requests import After, Array, Dependency, Request, array_chunks, element_id
 from pointillist.cluster.schedulers.slurm import Slurm
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointillist.cluster.errors import RequestError, SchedulerUnavailable, SubmissionRejected
-from pointillist.cluster.schedulers.base import State
 from pointillist.cluster.schedulers.commands import Answer
+from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.requests import After, Array, Dependency, Request
 from pointillist.cluster.schedulers.slurm import Slurm, expand_ids
 
