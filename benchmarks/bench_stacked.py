@@ -2,9 +2,9 @@
 
 Networks of the tutorial's study: batches of 128, 784-64-64-10, learning rate 2e-4, dropout 0, 0.1 and 0.5, a seed for
 every three. Timed from the loaded data set to the last network trained, validated after each epoch and tested, in
-memory; the engines take turns, so that a slow minute of a shared machine hits both alike. Medians over rounds,
-seconds per network and epoch. The engine one network after the other is the default one, on one core. How near both
-are is shown for the same networks.
+memory; the engines take turns, so that a slow minute of a shared machine hits both alike. Ranges and medians over
+rounds, on the clock and of the processor. The engine one network after the other is the default one, on one core. How
+near both are is shown for the same networks.
 
 On a GPU, where the record should be made anew (add --networks 18 1000 if the memory holds them):
 
@@ -36,6 +36,10 @@ H200_FLOPS, H200_BYTES_S, PCIE_BYTES_S, HOST_CORES = 67e12, 4.8e12, 50e9, 16
 """Single precision without tensor cores, and memory, as the data sheet of the H200 says; PCIe 5 as usually reached."""
 
 
+Seconds = tuple[float, float]
+"""On the clock, and of the processor on all threads."""
+
+
 def study(n: int, epochs: int) -> list[Configuration]:
     return [
         Configuration(
@@ -52,12 +56,12 @@ def study(n: int, epochs: int) -> list[Configuration]:
     ]
 
 
-def stacked(configs: list[Configuration], data: TrainingData, device: str) -> tuple[float, dict[int, Trained]]:
+def stacked(configs: list[Configuration], data: TrainingData, device: str) -> tuple[Seconds, dict[int, Trained]]:
     done: dict[int, Trained] = {}
     failed: dict[int, Exception] = {}
     data = TrainingData(data.train, data.test)  # splits are part of the time
     limit = stack_limit(configs[0], data, device)
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     for start in range(0, len(configs), limit):
         stack = configs[start : start + limit]
 
@@ -66,14 +70,14 @@ def stacked(configs: list[Configuration], data: TrainingData, device: str) -> tu
 
         train_stack([[config] for config in stack], on_trained, failed.__setitem__, data=data, device=device)
     assert not failed
-    return time.perf_counter() - began, done
+    return (time.perf_counter() - began[0], time.process_time() - began[1]), done
 
 
-def alone(configs: list[Configuration], data: TrainingData, device: str) -> tuple[float, dict[int, Trained]]:
+def alone(configs: list[Configuration], data: TrainingData, device: str) -> tuple[Seconds, dict[int, Trained]]:
     data = TrainingData(data.train, data.test)
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     done = {position: train(config, data=data, device=device) for position, config in enumerate(configs)}
-    return time.perf_counter() - began, done
+    return (time.perf_counter() - began[0], time.process_time() - began[1]), done
 
 
 def differences(first: dict[int, Trained], second: dict[int, Trained]) -> list[list[str]]:
@@ -91,8 +95,11 @@ def differences(first: dict[int, Trained], second: dict[int, Trained]) -> list[l
     ]
 
 
-def _row(times: list[float], each: float) -> list[str]:
-    return [f"{statistics.median(times):.2f}", f"{min(times):.2f} - {max(times):.2f}", f"{each:.4f}"]
+def _row(times: list[Seconds], n: int) -> list[str]:
+    cells = []
+    for measured in zip(*times, strict=True):
+        cells += [f"{min(measured):.2f} - {max(measured):.2f}", f"{statistics.median(measured) / n:.4f}"]
+    return cells
 
 
 def drawing_s(data: TrainingData) -> tuple[float, float]:
@@ -190,15 +197,15 @@ def main() -> None:
     for n in arguments.networks:
         configs = study(n, epochs)
         peers = configs[: min(n, 18)]  # more of them would only take longer
-        mine, theirs = [], []
+        mine: list[Seconds] = []
+        theirs: list[Seconds] = []
         for _ in range(arguments.rounds):
             seconds, done = stacked(configs, data, device.type)
             mine.append(seconds)
             seconds, reference = alone(peers, data, "cpu")
             theirs.append(seconds)
-        each, peer = statistics.median(mine) / n / epochs, statistics.median(theirs) / len(peers) / epochs
-        rows.append([f"stacked, {device_name(device)}", f"{n}", *_row(mine, each), f"{each / peer:.2f}"])
-        rows.append(["one after the other, cpu", f"{len(peers)}", *_row(theirs, peer), "1.00"])
+        rows.append([f"stacked, {device_name(device)}", f"{n}", *_row(mine, n * epochs)])
+        rows.append(["one after the other, cpu", f"{len(peers)}", *_row(theirs, len(peers) * epochs)])
         near += [[f"{n}", *row] for row in differences({i: done[i] for i in range(len(peers))}, reference)]
     mask_s, order_s = drawing_s(data)
     about = __doc__.partition("\n\n")[2].partition("\n\n")[0]
@@ -207,7 +214,9 @@ def main() -> None:
             "# Many networks at once",
             about,
             f"{epochs} epoch{'s' if epochs > 1 else ''}, {arguments.rounds} rounds.",
-            table(["who", "networks", "median, s", "range, s", "s per network and epoch", "ratio"], rows),
+            table(
+                ["who", "networks", "s", "median per network and epoch", "CPU s", "median per network and epoch"], rows
+            ),
             "The same networks both ways, 18 of them at most:",
             table(["networks", "what", "median", "largest"], near),
             f"Drawing one epoch of one network on one core: masks {mask_s * 1e3:.1f} ms, order {order_s * 1e3:.1f} ms.",
