@@ -21,6 +21,7 @@ __all__ = [
     "COMPARATORS",
     "Comparison",
     "compare_arrays",
+    "compare_checks",
     "compare_histories",
     "compare_networks",
     "compare_records",
@@ -132,6 +133,19 @@ def compare_arrays(original: Path, again: Path) -> Comparison:
     return _judge(largest)
 
 
+def compare_checks(original: Path, again: Path) -> Comparison:
+    """Compare the outcomes of two self-checks; their sentences hold numbers of files that are compared themselves."""
+    try:
+        left, right = (json.loads(path.read_bytes()) for path in (original, again))
+        outcomes = [[(check["name"], check["passed"]) for check in record["checks"]] for record in (left, right)]
+    except (ValueError, KeyError, TypeError) as error:
+        return False, f"not the record of checks: {error}"
+    changed = [f"{one[0]}" for one, other in zip(*outcomes, strict=False) if one != other]
+    if changed or len(outcomes[0]) != len(outcomes[1]):
+        return False, f"other outcomes: {', '.join(changed) or 'another number of checks'}"
+    return True, "the same outcomes"
+
+
 def leave_derived(original: Path, again: Path) -> Comparison:
     """Leave alone what shows or sums up other files, which are compared themselves."""
     return None, "derived from files that are compared"
@@ -143,6 +157,7 @@ COMPARATORS = {
     "fgsm_examples.npz": compare_arrays,
     "train.json": compare_records,
     **{f"{attack}.json": compare_records for attack in ("fgsm", "pgd", "noise", "fgsm_legacy")},
+    "checks.json": compare_checks,
     "fgsm.png": leave_derived,
 }
 """File name -> what compares two of them."""

@@ -349,11 +349,12 @@ def _code() -> dict[str, Any]:
 
 
 def _commit(root: Path) -> dict[str, Any]:
-    """Return the commit of a clone, and whether files under version control differ from it."""
+    """Return the commit of a clone, or of what a container was built from, and whether the files differ from it."""
     import subprocess
 
     if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
+        built = os.environ.get("PLMNIST_COMMIT", "")
+        return {"commit": built.removesuffix("-dirty") or None, "dirty": built.endswith("-dirty") if built else None}
     command = ["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain=v2", "--branch", "-uno"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()

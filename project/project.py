@@ -51,7 +51,9 @@ Project.archived(
     },
     results={
         "part_3_train_and_test_command": ["model.safetensors", "history.csv", "train.json", "provenance/train.json"],
-        "part_4_fgsm_attack_command": ["fgsm*", "pgd.json", "noise.json", "provenance/[fpn]*.json"],
+        "part_4_fgsm_attack_command": ["fgsm*", "provenance/fgsm.json"],
+        "part_4_control_attacks_command": ["pgd.json", "noise.json", "provenance/pgd.json", "provenance/noise.json"],
+        "part_4_checks_command": ["checks.json", "provenance/checks.json"],
         "part_5_seed_analysis_command": ["analysis/output*", "analysis/figures/*"],
         "part_6_report_command": ["analysis/report*"],
     },

@@ -199,3 +199,27 @@ def test_an_unreadable_record_is_an_error_and_is_set_aside(make_folder, content)
     train(folder, force=True)
     assert load_provenance(folder, "train")["outcome"] == "completed"
     assert len(names(folder)) == 2
+
+
+@pytest.mark.parametrize(
+    ("built", "commit", "dirty"), [("", None, None), ("a" * 40, "a" * 40, False), ("a" * 40 + "-dirty", "a" * 40, True)]
+)
+def test_outside_of_a_clone_the_commit_is_that_of_the_container(tmp_path, monkeypatch, built, commit, dirty):
+    monkeypatch.setenv("PLMNIST_COMMIT", built)
+    assert provenance._commit(tmp_path) == {"commit": commit, "dirty": dirty}
+
+
+def test_a_clone_says_its_commit_and_whether_it_was_changed(tmp_path):
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("commit", "--quiet", "-m", "one")
+    assert provenance._commit(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    (tmp_path / "untracked").write_text("1")
+    assert provenance._commit(tmp_path)["dirty"] is False
+    (tmp_path / "file").write_text("2")
+    assert provenance._commit(tmp_path)["dirty"] is True
