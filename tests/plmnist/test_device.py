@@ -179,9 +179,9 @@ class TestOnCuda:
         assert device_of(there.network).type == "cpu"
         assert_near(there, here)
 
-    @pytest.mark.parametrize("engine", ["tensor", "lightning"])
-    def test_training_twice_gives_the_same_bytes(self, digits, make_config, engine):
-        config = make_config(dropout_prob=0.25, hidden_size=64)
+    @pytest.mark.parametrize(("engine", "network"), [("tensor", "mlp"), ("lightning", "mlp"), ("tensor", "cnn")])
+    def test_training_twice_gives_the_same_bytes(self, digits, make_config, engine, network):
+        config = make_config(dropout_prob=0.25, hidden_size=64, network=network)
         first, second = (train(config, data=digits, engine=engine, device="cuda") for _ in range(2))
         assert results.TrainFiles.of(first) == results.TrainFiles.of(second)
 
@@ -217,9 +217,9 @@ class TestOnCuda:
 
 
 def assert_near(first: Trained, second: Trained) -> None:
-    """Two trainings that differ in the order in which products are summed; see the stated tolerance."""
-    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-3)
+    """Two short trainings that differ in the order in which products are summed, by no more than docs/gpu.md says."""
+    pairs = zip(first.network.parameters(), second.network.parameters(), strict=True)
+    assert torch.cat([(a - b).detach().abs().flatten() for a, b in pairs]).mean() <= 1e-4
     for a, b in ((first.val, second.val), (first.test, second.test)):
         assert a.loss == pytest.approx(b.loss, abs=1e-3)
-        assert abs(a.correct - b.correct) <= 2
+        assert abs(a.correct - b.correct) <= 0.01 * a.n
