@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pointillist.project import FlowProject
 
 EXAMPLES = """\
+  python project.py exec train             for every job
+  python project.py exec train 3f2a9c      for one; ids may be abbreviated
   python project.py exec train 3f2a9c0e5b7d4c1f8a6e2d9b0c3f5a71
 """
 

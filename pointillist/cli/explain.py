@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pointillist.cli import on_cluster
+from pointillist.cli.documents import add_json, print_document, task_document
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.definition.conditions import Condition
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK, BrokenJobError, UserConditionError
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   python project.py explain -o train -j 3f2a9c
   python project.py explain                the first tasks that are not complete
+  python project.py explain --all --json | jq .tasks[].reason
 """
+
+SCHEMA = "pointillist/explain/1"
 
 SHOWN = 10
 
@@ -27,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_selectors(parser)
     parser.add_argument("-a", "--all", action="store_true", help="all selected tasks, not only the first of them")
+    add_json(parser)
 
 
 def run(project: FlowProject, arguments: argparse.Namespace) -> int:
@@ -34,12 +39,15 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     plan = project.plan()
     selection = selected(project, plan, arguments)
     tasks = [task for task in plan.tasks() if selection.wants(task)]
-    if not tasks:
+    if not tasks and not arguments.json:
         print("No task is selected." if plan.workspace.job_ids else "There are no jobs yet.")
         return EXIT_NOTHING_SELECTED
     if arguments.job_id is None and not arguments.all:
         tasks = [task for task in tasks if plan.state(task) is not State.COMPLETED] or tasks
     shown = tasks if arguments.all else tasks[:SHOWN]
+    if arguments.json:
+        print_document(SCHEMA, tasks=[document(plan, task) for task in shown], more=len(tasks) - len(shown))
+        return EXIT_OK
     print("\n\n".join("\n".join(lines(plan, task)) for task in shown))
     if len(tasks) > len(shown):
         print(f"\n... and {len(tasks) - len(shown)} more; -o and -j select, --all shows all.")
@@ -78,10 +86,32 @@ _REASONS = {
 }
 
 
+def document(plan: Plan, task: Task) -> dict[str, Any]:
+    """Explain one task as plain data."""
+    attempt = plan.journal.last(*task.key)
+    conditions = []
+    for kind, declared in (("pre", task.operation.pre), ("post", task.operation.post)):
+        for condition in declared:
+            holds, why = _asked(plan, condition, task)
+            conditions.append({"kind": kind, "condition": str(condition), "holds": holds, "why": why})
+    return task_document(plan, task) | {
+        "conditions": conditions,
+        "reason": _REASONS[plan.state(task)],
+        "last_attempt": attempt.as_json() if attempt else None,
+        "cluster": on_cluster.document(plan, task),
+    }
+
+
 def _answer(plan: Plan, condition: Condition, task: Task) -> str:
+    holds, why = _asked(plan, condition, task)
+    word = "?" if holds is None else "yes" if holds else "no"
+    return f"{word:3}  {condition}" + (f"  ({why})" if why else "")
+
+
+def _asked(plan: Plan, condition: Condition, task: Task) -> tuple[bool | None, str]:
+    """Return whether a condition holds, None when it can't be answered, and why it does not."""
     try:
         holds = plan.facts.holds(condition, task.aggregate)
-        why = "" if holds else condition.explain(plan.facts, task.aggregate)
+        return holds, "" if holds else condition.explain(plan.facts, task.aggregate)
     except (BrokenJobError, UserConditionError) as error:
-        return f"?    {condition}  ({error})"
-    return f"{'yes' if holds else 'no':3}  {condition}" + (f"  ({why})" if why else "")
+        return None, str(error)

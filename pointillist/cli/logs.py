@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pointillist.cli import on_cluster
+from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.run import last_lines
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK
@@ -23,6 +24,8 @@ EXAMPLES = """\
   python project.py logs -j 3f2a --path    only where the logs are
 """
 
+SCHEMA = "pointillist/logs/1"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -30,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--path", action="store_true", help="print the paths of the logs only")
     parser.add_argument("--all", action="store_true", help="all attempts, not only the last")
     parser.add_argument("-l", "--lines", type=int, metavar="N", help="only the last N lines of each")
+    add_json(parser)
 
 
 def run(project: FlowProject, arguments: argparse.Namespace) -> int:
@@ -39,13 +43,16 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     wanted = {task.key for task in plan.tasks() if selection.wants(task)}
     if arguments.operation is arguments.job_id is arguments.filter is None:
         wanted = {task.key for task in plan.tasks() if plan.state(task) is State.FAILED}
-        if not wanted:
+        if not wanted and not arguments.json:
             print("No task has failed. Select tasks with -o, -j or -f to see their logs.", file=sys.stderr)
             return EXIT_OK
     attempts = [a for a in plan.journal.attempts() if (a.operation, a.aggregate_id) in wanted and a.log]
     if not arguments.all:
         attempts = list({(a.operation, a.aggregate_id): a for a in attempts}.values())
     attempts += on_cluster.logs(plan, sorted(wanted))
+    if arguments.json:
+        print_document(SCHEMA, attempts=[attempt.as_json() for attempt in attempts])
+        return EXIT_OK
     if not attempts:
         print("The selected tasks were never attempted.", file=sys.stderr)
         return EXIT_NOTHING_SELECTED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from pointillist.cli.documents import add_json, print_document
 from pointillist.definition.registry import Definition
 from pointillist.errors import EXIT_OK, SelectionError, near_matches
 from pointillist.state.plan import State
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   python project.py next train
   python project.py next train | head -n 3 | xargs python project.py run -o train -j
+  python project.py next train --json | jq -r .aggregates[]
 """
+
+SCHEMA = "pointillist/next/1"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("name", metavar="OPERATION", help="the name of an operation or group")
+    add_json(parser)
 
 
 def run(project: FlowProject, arguments: argparse.Namespace) -> int:
@@ -34,6 +39,10 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     group = definition.groups[arguments.name]
     plan = project.plan(definition.only(group))
     ids = (task.aggregate.id for task in plan.tasks() if plan.state(task) is State.ELIGIBLE)
-    for aggregate_id in dict.fromkeys(ids):
+    unique = list(dict.fromkeys(ids))
+    if arguments.json:
+        print_document(SCHEMA, operation=group.name, aggregates=unique)
+        return EXIT_OK
+    for aggregate_id in unique:
         print(aggregate_id)
     return EXIT_OK

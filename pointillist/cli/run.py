@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.progress import observer_for
 from pointillist.cli.selectors import add_selectors, selected_jobs
 from pointillist.definition.directives import memory_gigabytes
@@ -27,6 +29,8 @@ EXAMPLES = """\
   python project.py run -o train -n 3      three tasks of one operation
 """
 
+SCHEMA = "pointillist/run/1"
+
 SHOWN_FAILURES = 5
 SHOWN_LINES = 10
 
@@ -46,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pretend", action="store_true", help="print the command lines, run nothing")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    add_json(parser)
     failing = parser.add_argument_group("when tasks fail")
     failing.add_argument("--retry-failed", action="store_true", help="try tasks again that failed in an earlier run")
     failing.add_argument("--retries", type=_count, metavar="N", help="try each failing task up to N times more")
@@ -74,14 +79,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     """Run tasks and say what became of them."""
+    if arguments.pretend or not arguments.json:
+        return _run(project, arguments, [])
+    summaries: list[Summary] = []
+    # What tasks print is no part of the document.
+    with contextlib.redirect_stdout(sys.stderr):
+        code = _run(project, arguments, summaries)
+    print_document(SCHEMA, exit_code=code, **document(summaries[0] if summaries else Summary()))
+    return code
+
+
+def document(summary: Summary) -> dict[str, Any]:
+    """Return what became of a run as plain data."""
+
+    def entries(ended: list[tuple[Task, Attempt]]) -> list[dict[str, Any]]:
+        return [_task(task) | {"attempt": attempt.as_json()} for task, attempt in ended]
+
+    return {
+        "completed": [_task(task) for task in summary.completed],
+        "ended": entries(summary.ended),
+        "failed": entries(summary.failed),
+        "interrupted": entries(summary.interrupted),
+        "elsewhere": [_task(task) for task in summary.elsewhere],
+        "too_large": [_task(task) | {"reason": why} for why, tasks in summary.too_large.items() for task in tasks],
+        "was_interrupted": summary.was_interrupted,
+    }
+
+
+def _task(task: Task) -> dict[str, Any]:
+    return {"operation": task.operation.name, "aggregate": task.aggregate.id}
+
+
+def _run(project: FlowProject, arguments: argparse.Namespace, summaries: list[Summary]) -> int:
     definition = chosen_definition(project, arguments.operation, arguments.ignore_conditions)
     plan = plan_for(project, definition, None if arguments.filter else arguments.job_id)
     selection = selected_jobs(project, plan, arguments)
     if arguments.pretend:
-        for line in pretended(
+        commands = pretended(
             project, plan, selection, arguments.num, retry_failed=arguments.retry_failed, order=arguments.order
-        ):
-            print(line)
+        )
+        if arguments.json:
+            print_document(SCHEMA, commands=commands)
+        elif commands:
+            print("\n".join(commands))
         return EXIT_OK
     is_whole = selection.operations is None and selection.aggregate_ids is None
     tasks = plan.all_tasks() if is_whole else [task for task in plan.tasks() if selection.wants(task)]
@@ -99,6 +139,7 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     observer = observer_for(plan, tasks, show_bar=not arguments.no_progress)
     with observer:
         summary = start(project, plan, selection, _rules(project, plan, arguments), observer=observer)
+    summaries.append(summary)
     _report(project, summary, observer.seconds, [] if arguments.retry_failed else failed_before)
     if not summary.started and not summary.too_large:
         complete = sum(plan.state(task) is State.COMPLETED for task in tasks)

@@ -41,6 +41,7 @@ EXAMPLES = """\
 """
 
 SCHEMA = "pointillist/status/1"
+SHORT_NAMES = {"table": "terminal", "md": "markdown"}
 NARROWED = (State.ELIGIBLE, State.FAILED, State.COMPLETED, State.RUNNING)
 
 
@@ -74,7 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     output.add_argument(
-        "--format", "--output-format", dest="format", choices=FORMATS, default="terminal", help="how to draw tables"
+        "--format",
+        "--output-format",
+        dest="format",
+        type=lambda name: SHORT_NAMES.get(name, name),
+        choices=FORMATS,
+        default="terminal",
+        help="how to draw tables (also: table, md)",
     )
     output.add_argument(
         "--watch", nargs="?", type=float, const=5.0, metavar="S", help="show it again every S seconds (5), until Ctrl-C"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK
 from pointillist.state.journal import Attempt, Outcome
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   python project.py usage                  of the last attempt at each task, summed up by operation
-  python project.py usage -o train --json
+  python project.py usage -o train -j 3f2a of one task
+  python project.py usage --json | jq .operations[].cpu_s_total
 """
 
 SCHEMA = "pointillist/usage/1"
@@ -28,7 +29,7 @@ ASKED = ("np", "omp_num_threads", "nranks", "ngpu", "memory", "walltime")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_selectors(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    add_json(parser)
 
 
 def run(project: FlowProject, arguments: argparse.Namespace) -> int:
@@ -42,7 +43,7 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
             attempts.setdefault(task.operation.name, []).append(attempt)
     rows = [summary(plan.definition.operations[name], entries) for name, entries in attempts.items()]
     if arguments.json:
-        print(json.dumps({"schema": SCHEMA, "operations": rows}, indent=2))
+        print_document(SCHEMA, operations=rows)
         return EXIT_OK
     if not rows:
         print("Nothing has been run yet.")
