@@ -29,6 +29,7 @@ COMMANDS = {
     "reproduce": "make finished jobs again in a scratch folder and compare every file",
     "export": "pack the whole study into one archive, with metadata",
     "import": "unpack the archive of a study into a new folder, verified",
+    "completion": "print a script that lets bash or zsh complete operations and ids",
     "exec": "execute one operation now, whatever its conditions say",
 }
 
@@ -46,11 +47,17 @@ def main(project: FlowProject, parser: argparse.ArgumentParser | None = None, ar
         The words after the program's name; by default those of this process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if is_asked := "_ARGCOMPLETE" in os.environ and argv is None:
+        from pointillist.cli import completion
+
+        words = completion.words_so_far()
     # A word may also be the value of an option that the user's own parser has.
     plain = [word for word in words if not word.startswith("-")]
     chosen = next((word for word in plain if word in COMMANDS), plain[0] if plain else None)
     parser = parser or argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter)
     _describe(parser, chosen, project)
+    if is_asked:
+        completion.answer(project, parser)
     if chosen is not None and chosen not in COMMANDS and not parser._get_positional_actions()[:-1]:
         hint = near_matches(chosen, COMMANDS)
         print(f"There is no command {chosen!r}.{' ' + hint if hint else ''}", file=sys.stderr)

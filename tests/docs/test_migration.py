@@ -67,7 +67,7 @@ def test_an_old_project_runs_behind_an_alias(tmp_path: Path) -> None:
 
     assert "6 completed" in run("run").stderr
     document = json.loads(run("status", "--json").stdout)
-    promised = json.loads(re.search(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)[1])
+    promised = json.loads(re.search(r"```json\n(.*?)```", PAGE.with_name("json.md").read_text(), re.DOTALL)[1])
     assert promised.keys() <= document.keys()
     for name in ("operations", "groups", "tasks"):
         assert promised[name][0].keys() <= document[name][0].keys()
