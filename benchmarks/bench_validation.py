@@ -4,7 +4,7 @@ Comparisons: the test accuracies of the tutorial this study replaces, the accura
 notebook, the FGSM curve of a network trained for five epochs, and, on the same networks, what the original tutorial
 calls FGSM accuracy. Other random numbers are drawn than in the originals,
 so agreement means: within the scatter of seeds. For each of our means the standard deviation over seeds is given, and
-the difference in units of the scatter one expects of the difference.
+the interval in which the mean of as many other seeds as the published number rests on lies in 95 of 100 cases.
 
     PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_validation.py [--record FILE]
 """
@@ -20,6 +20,7 @@ from setting import describe, table
 from plmnist.attacks import attack_fgsm
 from plmnist.config import Configuration
 from plmnist.legacy import attack_legacy
+from plmnist.statistics import t_quantile
 from plmnist.training import Trained, TrainingData, prepare_data, train_lengths
 
 TUTORIAL = {(1, 0.0): 0.909, (1, 0.1): 0.907, (1, 0.5): 0.876, (5, 0.0): 0.949, (5, 0.1): 0.949, (5, 0.5): 0.930}
@@ -54,18 +55,19 @@ def trained(data: TrainingData, seeds: int, lengths: tuple[int, ...], drop: floa
 
 
 def compare(published: float, ours: list[float], *, published_n: int) -> list[str]:
-    """Return cells: published, our mean, our standard deviation, difference, difference in expected scatters."""
+    """Return cells: published, our mean, our standard deviation, difference, and where one expects the published."""
     mean, sd = statistics.mean(ours), statistics.stdev(ours)
-    expected = sd * (1 / len(ours) + 1 / published_n) ** 0.5
-    difference = mean - published
-    return [f"{published:.4f}", f"{mean:.4f}", f"{sd:.4f}", f"{difference:+.4f}", f"{difference / expected:+.1f}"]
+    reach = t_quantile(len(ours) - 1) * sd * (1 / len(ours) + 1 / published_n) ** 0.5
+    verdict = "inside" if abs(published - mean) <= reach else "outside"
+    expected = f"{mean - reach:.4f} to {mean + reach:.4f}, {verdict}"
+    return [f"{published:.4f}", f"{mean:.4f}", f"{sd:.4f}", f"{mean - published:+.4f}", expected]
 
 
 def mean_and_sd(values: list[float]) -> str:
     return f"{statistics.mean(values):.4f} +- {statistics.stdev(values):.4f}"
 
 
-HEAD = ["published", "ours, mean", "sd over seeds", "difference", "in expected scatters"]
+HEAD = ["published", "ours, mean", "sd over seeds", "difference", "95 % interval for the published"]
 
 
 def main() -> None:
