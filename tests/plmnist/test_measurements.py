@@ -35,9 +35,8 @@ def workspace(tmp_path_factory, make_mapping) -> Path:
         mapping = make_mapping(seed=seed, num_epochs=1, fgsm_epsilon=0.07)
         (workspace / name / "config.json").write_text(json.dumps(mapping))
     train_folders([str(workspace / name) for name in ("a", "b", "trained")], Quiet(), config_name="config.json")
-    for attack in ("fgsm", "noise"):
-        folders = [str(workspace / name) for name in ("a", "b")]
-        attack_folders(folders, Quiet(), config_name="config.json", attack=attack)
+    folders = [str(workspace / name) for name in ("a", "b")]
+    attack_folders(folders, Quiet(), config_name="config.json", attacks=["fgsm", "noise"])
     return workspace
 
 
