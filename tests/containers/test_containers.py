@@ -69,9 +69,10 @@ def test_an_empty_folder_becomes_a_study_and_a_study_stays_as_it_is(tmp_path):
     init.write_text(text)
     enter(tmp_path, "study", "--parallel", "2")
     assert init.read_text() == text
-    assert len(list((tmp_path / "workspace").iterdir())) == 3
-    assert "3 jobs" in enter(tmp_path, "status")
-    assert "3 folders verified" in enter(tmp_path, "bash", "-c", "plmnist verify workspace/*")
+    n = len(list((tmp_path / "workspace").iterdir()))
+    assert n >= 3
+    assert f"{n} jobs" in enter(tmp_path, "status")
+    assert f"{n} folders verified, no problems" in enter(tmp_path, "bash", "-c", "plmnist verify workspace/*")
 
 
 def test_a_folder_that_can_not_be_written_is_said(tmp_path):
