@@ -106,9 +106,11 @@ LogFile={folder}/slurmdbd.log
 """
 
 
-def find_or_install() -> None:
+def find_or_install(*, accounting: bool = False) -> None:
     """Make sure that Slurm's programs are on this machine; raise `ProgramsMissing` otherwise."""
-    debian.find_or_install(_PROGRAMS, PACKAGES, path=_PATH)
+    programs = _PROGRAMS + (_ACCOUNTING_PROGRAMS if accounting else ())
+    packages = PACKAGES + (ACCOUNTING_PACKAGES if accounting else ())
+    debian.find_or_install(programs, packages, path=_PATH)
 
 
 class SlurmService:
