@@ -22,7 +22,6 @@ Names that signac-flow also has keep their built-in parents, so that ``except`` 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 EXIT_OK = 0
@@ -134,6 +133,8 @@ class NoSchedulerError(PointillistError, AttributeError):
 def near_matches(name: str, known: Iterable[str]) -> str:
     """Say which known names are close to ``name``, or list them when none is and they are few."""
     names = sorted(set(known))
+    import difflib
+
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return "Did you mean " + " or ".join(close) + "?"

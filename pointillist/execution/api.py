@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -15,7 +14,6 @@ from pointillist.definition.registry import Definition
 from pointillist.errors import DefinitionError, SelectionError, UserOperationError, near_matches
 from pointillist.execution.commands import command_line
 from pointillist.execution.job_operations import JobOperation
-from pointillist.execution.local import LocalRun
 from pointillist.execution.terms import Observer, Rules, Summary
 from pointillist.state.plan import Plan, State, Task
 from pointillist.state.selection import Selection
@@ -178,6 +176,8 @@ def start(
         not o.cmd and (selection.operations is None or o.name in selection.operations) for o in operations
     ):
         project.signac_project  # noqa: B018 - imported once here, not by each worker
+    from pointillist.execution.local import LocalRun
+
     return LocalRun(
         plan,
         project.sessions(),
@@ -206,6 +206,8 @@ def ranking(project: FlowProject, plan: Plan, order: Order) -> Callable[[Task], 
             JobOperation(project, task, tuple(plan.workspace.job(i) for i in task.aggregate.job_ids))
         )
     if order == "random":
+        import random
+
         return lambda task: random.random()
     if order not in ORDERS:
         raise DefinitionError(

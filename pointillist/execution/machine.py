@@ -6,9 +6,8 @@ Decides; starts nothing. Cores, GPUs and memory are slots: a task starts when wh
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
-import subprocess
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -167,7 +166,9 @@ def _visible_gpus() -> tuple[str, ...]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return tuple(name.strip() for name in visible.split(",") if name.strip() and name.strip() != "-1")
-    if glob.glob("/dev/nvidia[0-9]*"):
+    if any(re.fullmatch("nvidia[0-9]+", name) for name in os.listdir("/dev")):
+        import subprocess
+
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True)
             return tuple(str(number) for number, line in enumerate(answer.stdout.splitlines()) if line)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 from collections.abc import Callable
 
 GATHER_FROM = 100
@@ -55,7 +54,7 @@ def _kinds(path: str) -> tuple[list[str], list[str]]:
 
 
 def _gather(path: str, names: list[str]) -> None:
-    draft = os.path.join(path, f"{_PREFIX}{secrets.token_hex(8)}.draft")
+    draft = os.path.join(path, f"{_PREFIX}{os.urandom(8).hex()}.draft")
     try:
         with open(draft, "wb") as archive:
             for name in names:

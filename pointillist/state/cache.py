@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
-import platform
 import sys
 import zlib
 from typing import Any
@@ -18,7 +17,7 @@ VERSION = 1
 OFF_VARIABLE = "POINTILLIST_NO_CACHE"
 """When this variable of the environment is set, nothing is remembered between commands."""
 
-_MAGIC = f"pointillist {VERSION} {sys.implementation.cache_tag} {platform.machine()} {sys.byteorder}\n".encode()
+_MAGIC = f"pointillist {VERSION} {sys.implementation.cache_tag} {os.uname().machine} {sys.byteorder}\n".encode()
 
 
 def load(path: str) -> Any:

@@ -15,8 +15,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
-import socket
 import time
 from collections.abc import Iterator
 from urllib.parse import quote, unquote
@@ -62,7 +60,7 @@ class Sessions:
         except OSError:
             return True
         try:
-            if _host_of(session) != socket.gethostname():
+            if _host_of(session) != this_host():
                 patience_s = RESTARTED_AFTER_S if self._is_restarted_here(handle) else LOST_AFTER_S
                 return time.time() - os.fstat(handle).st_mtime < patience_s
             # A shared lock, so that two who ask at the same time do not see each other.
@@ -160,9 +158,9 @@ class Session:
     """One process that runs tasks, with what it starts; its file is locked while any of them lives."""
 
     def __init__(self, folder: str) -> None:
-        self.host = socket.gethostname()
+        self.host = this_host()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        self.id = f"{stamp}-{os.getpid()}-{secrets.token_hex(3)}-{quote(self.host, safe='')}"
+        self.id = f"{stamp}-{os.getpid()}-{os.urandom(3).hex()}-{quote(self.host, safe='')}"
         self._path = os.path.join(folder, self.id)
         # The lock comes before the name: nobody may see the session and take it for dead.
         draft = f"{self._path}.draft"
@@ -197,6 +195,11 @@ class Session:
             return
         finally:
             os.close(handle)
+
+
+def this_host() -> str:
+    """Return the name of this machine."""
+    return os.uname().nodename
 
 
 def _host_of(session: str) -> str:

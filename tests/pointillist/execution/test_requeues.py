@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pointillist.definition.directives import evaluate
 from pointillist.errors import DirectivesError
 from pointillist.execution.needs import needs_of
 from pointillist.execution.requeues import USUAL_REQUEUES, most_requeues
+from pointillist.state import sessions
 from pointillist.state.journal import Journal
 from pointillist.state.place import CLUSTER_JOB_VARIABLE, START_VARIABLE, SUBMISSION_VARIABLE, WARN_VARIABLE, Place
 from pointillist.state.sessions import LOST_AFTER_S, RESTARTED_AFTER_S, Sessions
@@ -161,7 +161,7 @@ def test_claim_of_an_earlier_start_on_a_lost_node_is_taken_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def become(host: str, start: str, submission: str = "P/work/0") -> Sessions:
-        monkeypatch.setattr(socket, "gethostname", lambda: host)
+        monkeypatch.setattr(sessions, "this_host", lambda: host)
         for name, value in in_cluster_job(start, **{SUBMISSION_VARIABLE: submission}).items():
             monkeypatch.setenv(name, value)
         return Sessions(str(tmp_path))
