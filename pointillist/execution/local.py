@@ -43,11 +43,15 @@ LAST_WORDS_S = 5.0
 LONGEST_PAUSE_S = 60.0
 """Before a task is tried again the run waits 1, 2, 4, ... seconds, and never longer than this."""
 
-BRIEF_S = 0.02
+BRIEF_S = 0.05
 """Tasks of an operation of which several, one after the other, took no longer than this are lined up."""
 
 BRIEF_ONES = 3
 """So many of them."""
+
+PATIENCE_S = 0.5
+"""What stands in line is taken back after this time, because other sessions may have a process for it; at once when a
+process of ours has nothing to do."""
 
 AHEAD = 4
 """So many tasks are lined up behind one that runs: waiting for us would take them as long as the work."""
@@ -106,6 +110,8 @@ class LocalRun:
         self._refused: set[tuple[str, str]] = set()
         self._paused: list[tuple[float, int, Task]] = []
         self._running: dict[Process, Work] = {}
+        self._handles: dict[Process, int] = {}
+        """Where the selector looks for news of each process."""
         self._brief: Counter[str] = Counter()
         """How many tasks of an operation, up to the last one, have been brief."""
         self._next_look = 0.0
@@ -296,8 +302,15 @@ class LocalRun:
         handle = process.fileno()
         if handle is None:
             self._follow([work])
-        elif handle not in self._selector.get_map():
+        elif process not in self._handles:
+            self._handles[process] = handle
             self._selector.register(handle, selectors.EVENT_READ, process)
+
+    def _forget(self, process: Process) -> None:
+        """Look at a process no more."""
+        if process in self._handles:
+            self._selector.unregister(self._handles.pop(process))
+        process.release()
 
     # Lining up brief tasks
 
@@ -342,11 +355,13 @@ class LocalRun:
             self._launcher.launch(follower, behind=work.process)
         work.ahead.append(follower)
 
+    @property
+    def _patience_s(self) -> float:
+        return BRIEF_S if len(self._running) < self._rules.slots else PATIENCE_S
+
     def _advance(self, work: Work) -> None:
         """Let what stands behind an ended piece of work begin."""
-        if isinstance(work.process, Worker) and not work.process.is_alive:
-            self._put_back(work, len(work.ahead))
-        elif self._is_stopping or not work.ahead:
+        if self._is_stopping or (isinstance(work.process, Worker) and not work.process.is_alive):
             self._recall(work)
         if not work.ahead:
             return
@@ -399,28 +414,26 @@ class LocalRun:
             if key.data in self._running:
                 self._follow([self._running[key.data]])
             elif isinstance(key.data, Worker) and key.data.poll() is not None:  # it has died while it was idle
-                self._selector.unregister(key.fd)
+                self._forget(key.data)
                 self._launcher.forget(key.data)
 
     def _follow(self, works: list[Work]) -> None:
         self._pass_on_stops()
         self._pass_on_warnings()
         for work in works:
-            handle = work.process.fileno()
             ended = work.process.poll()
             work.pass_output(self._observer.output, everything=ended is not None)
             for task_id, error in work.read_report():
                 self._judge(work, task_id, Ended(1, error) if error else Ended(0))
             if ended is not None:
-                if handle is not None and not (isinstance(work.process, Worker) and work.process.is_alive):
-                    self._selector.unregister(handle)
-                work.process.release()
+                if not (isinstance(work.process, Worker) and work.process.is_alive):
+                    self._forget(work.process)
                 del self._running[work.process]
                 self._advance(work)
                 self._finish(work, ended)
             elif work.is_late:
                 self._time_out(work)
-            elif work.ahead and time.monotonic() - work.began > BRIEF_S:
+            elif work.ahead and time.monotonic() - work.began > self._patience_s:
                 self._recall(work)
 
     def _time_out(self, work: Work) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import resource
@@ -39,8 +40,8 @@ class Worker:
 
     Must be made while this process has no other threads.
 
-    For each call a numbered token lies in a pipe that both sides can read: who takes it out has the call, so that a
-    call is either begun or taken back, never both.
+    A call that is made ahead has a number, and a token of that number lies in a pipe that both sides can read: who
+    takes it out has the call, so that it is either begun or taken back, never both.
 
     Parameters
     ----------
@@ -68,7 +69,10 @@ class Worker:
         theirs.close()
         ours.setblocking(False)
         self._socket = ours
-        self._count = 0
+        self._numbers = itertools.count(1)
+        self._open: deque[tuple[int, list[Any]]] = deque()
+        """The calls whose end was not told yet, the first of them the one at work."""
+        self._taken_back = 0
         self._answers: deque[bytes] = deque()
         self._partial = b""
         self._died: Ended | None = None
@@ -79,42 +83,60 @@ class Worker:
     @property
     def is_alive(self) -> bool:
         """Whether it can take another call."""
-        return self._socket.fileno() >= 0
+        return self._died is None
 
     def call(self, log: str, *arguments: Any) -> None:
         """Ask for a call, to be made when those before it have ended; ``arguments`` must be plain data."""
-        self._count += 1
-        request = json.dumps([self._count, log, arguments]).encode() + b"\n"
+        number = next(self._numbers) if self._open else _CERTAIN
+        self._open.append((number, [log, arguments]))
+        self._send(number, [log, arguments])
+
+    def take_back(self) -> int:
+        """Take back the calls behind the one at work, as far as they have not begun; return how many these are."""
+        if self.is_alive and self._drain():
+            self._send(_CERTAIN, self._open[0][1])
+        count, self._taken_back = self._taken_back, 0
+        for _ in range(count):
+            self._open.pop()
+        return count
+
+    def _drain(self) -> bool:
+        """Take out all tokens; say whether one was for the call whose turn it is, which had only not begun yet."""
+        is_due = False
+        while (number := _next_token(self._tokens)) is not None:
+            if self._open and number == self._open[0][0]:
+                is_due = True
+            else:
+                self._taken_back += 1
+        return is_due
+
+    def _send(self, number: int, call: list[Any]) -> None:
         if not self.is_alive:
+            self._taken_back += number != _CERTAIN
             return
         try:
-            os.write(self._tokens_end, _token(self._count))
+            if number != _CERTAIN:
+                os.write(self._tokens_end, number.to_bytes(_TOKEN_LENGTH, "big"))
             self._socket.setblocking(True)
-            self._socket.sendall(request)
+            self._socket.sendall(json.dumps([number, *call]).encode() + b"\n")
             self._socket.setblocking(False)
         except OSError:
             while self._died is None:  # what it has answered before it died still counts
                 self._receive()
-
-    def take_back(self) -> int:
-        """Take back all calls that it has not begun; return how many these are."""
-        count = 0
-        if self.is_alive:
-            while _next_token(self._tokens) is not None:
-                count += 1
-        return count
 
     def poll(self) -> Ended | None:
         """Return how the first call ended of which that was not said yet; None while it is being made."""
         if not self._answers and self._died is None:
             self._receive()
         if self._answers:
+            self._open.popleft()
             code, error, cpu_s, memory, began = json.loads(self._answers.popleft())
             return Ended(code, error, Usage(cpu_s, memory), began)
         return self._died
 
     def release(self) -> None:
-        return  # it lets go of it when it dies
+        if not self.is_alive:
+            self._socket.close()
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -122,8 +144,9 @@ class Worker:
 
     def close(self) -> None:
         """Let the worker go; it ends when it has nothing to do."""
-        if self.is_alive:
-            self._reap()
+        self._socket.close()
+        if self._died is None:
+            self._died = self._reap()
 
     def _receive(self) -> None:
         try:
@@ -133,13 +156,13 @@ class Worker:
         except OSError:
             text = b""
         if not text:
+            self._drain()
             self._died = self._reap()
             return
         *lines, self._partial = (self._partial + text).split(b"\n")
         self._answers.extend(lines)
 
     def _reap(self) -> Ended:
-        self._socket.close()
         os.close(self._tokens)
         os.close(self._tokens_end)
         _, status, used = os.wait4(self._pid, 0)
@@ -148,14 +171,13 @@ class Worker:
     @property
     def handles(self) -> list[int]:
         """The descriptors of this side."""
-        return [self._socket.fileno(), self._tokens, self._tokens_end] if self.is_alive else []
+        mine = [self._socket.fileno(), *([self._tokens, self._tokens_end] if self.is_alive else [])]
+        return [handle for handle in mine if handle >= 0]
 
 
 _TOKEN_LENGTH = 8
-
-
-def _token(number: int) -> bytes:
-    return number.to_bytes(_TOKEN_LENGTH, "big")
+_CERTAIN = 0
+"""The number of a call that needs no token."""
 
 
 def _next_token(pipe: int) -> int | None:
@@ -177,9 +199,9 @@ def _requests(channel: socket.socket, tokens: int) -> Iterator[tuple[str, list[A
     with channel.makefile("rb") as lines:
         for line in lines:
             number, log, arguments = json.loads(line)
-            if token is None or token < number:
+            if number != _CERTAIN and (token is None or token < number):
                 token = _next_token(tokens)
-            if token == number:
+            if number in (_CERTAIN, token):
                 yield log, arguments
 
 

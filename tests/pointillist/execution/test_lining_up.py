@@ -198,6 +198,7 @@ def test_calls_taken_back_at_random_moments_are_not_made(worker: Worker, tmp_pat
         for part in range(4):
             worker.call(log, 0, f"{number}-{part}")
         time.sleep(0.0003 * (number % 7))
+        # The last part of the round before may still be at work: then all four stand behind it.
         expected += 4 - worker.take_back()
     ends = 0
     deadline = time.monotonic() + 30
@@ -207,3 +208,33 @@ def test_calls_taken_back_at_random_moments_are_not_made(worker: Worker, tmp_pat
     time.sleep(0.05)
     assert worker.poll() is None
     assert len(list(tmp_path.glob("*-*"))) == expected
+
+
+def test_what_a_worker_has_done_before_it_died_counts(tmp_path: Path) -> None:
+    def call(name: str) -> None:
+        if name == "deadly":
+            os._exit(3)
+        (tmp_path / name).touch()
+
+    worker = Worker(call, close_fds=(), cwd=str(tmp_path))
+    try:
+        log = str(tmp_path / "log")
+        for name in ("a", "b", "deadly", "c", "d"):
+            worker.call(log, name)
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "b").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.1)
+        worker.call(log, "e")  # only now do we hear that it is dead
+        ends = [worker.poll() for _ in range(3)]
+        assert [ended and ended.exit_code for ended in ends] == [0, 0, 3]
+        assert worker.take_back() == 3
+        assert not worker.is_alive
+        worker.call(log, "f")
+        assert worker.take_back() == 1
+        worker.release()
+        assert worker.fileno() is None
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "log"]
+    finally:
+        worker.close()
