@@ -20,6 +20,9 @@ from pointillist.errors import PointillistError
 from pointillist.state.survey import NO, UNKNOWN, YES
 from pointillist.state.workspace import JobFolder, Workspace
 
+FEW = 16
+"""So many jobs are asked anew rather than remembered one by one."""
+
 OPPOSITE = bytes([YES, NO, UNKNOWN]).ljust(256, b"\0")
 _AND = bytes([NO, NO, NO, NO, YES, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]).ljust(256, b"\0")
 """By 3 * first + second; what comes first decides when it is not true, as when the conditions are asked one by one."""
@@ -67,7 +70,10 @@ class Facts:
         """Say whether a condition holds for each job of an aggregate on its own.
 
         The first job for which it does not is remembered: until that one changes there is no need to ask the others.
+        Among a few jobs that is not worth it.
         """
+        if len(aggregate.job_ids) <= FEW:
+            return self._holds_for_few(condition, aggregate.job_ids)
         open_jobs = self._open[condition].get(aggregate.id)
         if open_jobs is None:
             open_jobs = self._open[condition][aggregate.id] = _OpenJobs(aggregate.job_ids)
@@ -76,6 +82,15 @@ class Facts:
             if not self.holds(condition, Aggregate(job_id, (job_id,))):
                 return False
             del open_jobs.again[job_id]
+        return True
+
+    def _holds_for_few(self, condition: Condition, job_ids: Iterable[str]) -> bool:
+        column = self._columns.get(condition) or self._new_column(condition)
+        for job_id in job_ids:
+            place = self._places.get(job_id)
+            answer = UNKNOWN if place is None else column[place]
+            if answer == NO or (answer == UNKNOWN and not self.holds(condition, Aggregate(job_id, (job_id,)))):
+                return False
         return True
 
     def are_declared(self, conditions: Iterable[Condition]) -> bool:

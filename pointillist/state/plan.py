@@ -151,7 +151,7 @@ class Plan:
         self._asked = Counter[str]()
         self._singles: list[Aggregate] | None = None
         self._groups: dict[str, dict[str, Task]] = {}
-        self._with_job: dict[str, dict[str, list[Task]]] = {}
+        self._with_job: dict[str, defaultdict[str, list[Task]]] = {}
 
     def tasks(self) -> Iterator[Task]:
         """Iterate over all tasks, operation by operation in the order of their definition."""
@@ -263,7 +263,7 @@ class Plan:
         for job_id in job_ids:
             if not self.workspace.has_folder(job_id):
                 self._gone.add(job_id)
-            several = [t for by_job in self._with_job.values() for t in by_job.get(job_id, ())]
+            several = self._several_with(job_id)
             self.facts.forget_job(job_id, [*(t.aggregate.id for t in several), task.aggregate.id])
             single = Aggregate(job_id, (job_id,))
             for operation in self.definition.operations.values():
@@ -333,12 +333,17 @@ class Plan:
             self._survey()
             tasks = {aggregate.id: Task(operation, aggregate) for aggregate in self.aggregates_of(operation)}
             self._groups[operation.name] = tasks
-            with_job: dict[str, list[Task]] = defaultdict(list)
-            for task in tasks.values():
-                for job_id in task.aggregate.job_ids:
-                    with_job[job_id].append(task)
-            self._with_job[operation.name] = dict(with_job)
         return tasks
+
+    def _several_with(self, job_id: str) -> list[Task]:
+        """Return the tasks on several jobs that a job belongs to, as far as they were asked for."""
+        for name, tasks in self._groups.items():
+            if name not in self._with_job:
+                with_job = self._with_job[name] = defaultdict(list)
+                for task in tasks.values():
+                    for member in task.aggregate.job_ids:
+                        with_job[member].append(task)
+        return [task for with_job in self._with_job.values() for task in with_job.get(job_id, ())]
 
     def _forget_state(self, task: Task) -> None:
         self._states.pop(task.key, None)

@@ -268,9 +268,8 @@ class Workspace:
         with _few_collections():
             if remember and (known := cache.load(path)):
                 ids, statepoints = known
-                self._statepoints = dict(
-                    zip(map("".join, zip(*[iter(ids)] * 32, strict=True)), statepoints, strict=True)
-                )
+                known_ids = (ids[begin : begin + 32] for begin in range(0, len(ids), 32))
+                self._statepoints = dict(zip(known_ids, statepoints, strict=True))
             missing = [i for i in self._job_ids if i not in self._statepoints]
 
             def read(begin: int, end: int) -> list[dict[str, Any] | None]:
