@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measure the engine beside signac-flow 0.29.1: whole processes, on the same workspaces, in the same run.
 
-    python benchmarks/bench_engine.py                        10^2 to 10^5 jobs
-    python benchmarks/bench_engine.py --sizes 1000           one size
-    python benchmarks/bench_engine.py --sizes 1000000 --only status-again --no-peer
+    python benchmarks/bench_engine.py                        18 to 10^5 jobs
+    python benchmarks/bench_engine.py --sizes 500            one size
+    python benchmarks/bench_engine.py --sizes 1000000 --only status-first status-again --no-peer
 
-The peer is installed into an environment of its own, or taken from ``--peer PYTHON``. Peak memory is that of the
-largest process. The table goes to standard output and, with ``--record``, to ``benchmarks/records/engine.md``.
+Ours and the peer are installed into environments of their own, with what each needs and nothing else, or taken from
+``--ours PYTHON`` and ``--peer PYTHON``. Peak memory is that of the largest process. The table goes to standard output
+and, with ``--record``, to ``benchmarks/records/engine.md``, whose hand-written end is kept.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PEER = "signac-flow==0.29.1"
 RECORD = ROOT / "benchmarks" / "records" / "engine.md"
+KEPT_FROM = "## Where the time goes"
+"""From this heading on the record is written by hand."""
 
 PROJECT = """\
 from {package} import FlowProject, aggregator
@@ -121,6 +124,28 @@ MAKE = {
 }
 
 
+GOALS = {
+    (100_000, "make"): "5 s",
+    (100_000, "status-first"): "3 s, 200 MB",
+    (100_000, "status-again"): "0.8 s",
+    (100_000, "status-ten"): "0.8 s",
+    (100_000, "grouped-first"): "4 s",
+    (100_000, "grouped-again"): "1 s",
+    (100_000, "json"): "4 s",
+    (100_000, "run-1"): "1.5 s",
+    (100_000, "run-job"): "0.3 s",
+    (100_000, "exec"): "0.3 s",
+    (500, "tasks-python-1"): "0.4 s",
+    (500, "tasks-python-2"): "0.4 s",
+    (500, "tasks-shell-1"): "1.2 s",
+    (500, "tasks-shell-2"): "0.9 s",
+    (18, "status-first"): "0.15 s",
+    (18, "status-again"): "0.15 s",
+    (1_000_000, "status-again"): "10 s, 1.5 GB",
+}
+"""What was aimed at, on a machine on which the peer took 0.79 and 1.33 s for 500 Python tasks, 2.64 and 1.91 s
+for as many shell tasks (one after the other, two at once), and 28 to 42 s for the first status of 100,000 jobs."""
+
 LAUNCHER = """\
 import os, sys, time
 null = os.open(os.devnull, os.O_WRONLY)
@@ -149,7 +174,7 @@ def measure(words: list[str], cwd: Path, *, repeats: int = 1, before: Callable[[
     """Run a command several times, and say how long it took and what memory its largest process needed."""
     seconds, peak = [], 0.0
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    environment |= {"PYTHONPATH": str(ROOT), "SIGNAC_FLOW_ENVIRONMENT": "StandardEnvironment"}
+    environment["SIGNAC_FLOW_ENVIRONMENT"] = "StandardEnvironment"
     for _ in range(repeats):
         if before is not None:
             before()
@@ -220,6 +245,12 @@ class Study:
         for number, folder in zip(range(10), self.folders(), strict=False):
             (folder / f"changed-{time.time_ns()}-{number}").touch()
 
+    def check_tasks(self, name: str) -> None:
+        """Make sure that a run has done what it was measured at."""
+        done = sum(1 for _ in (self.path / "workspace").glob(f"*/{name}.txt"))
+        if done != self.jobs:
+            raise SystemExit(f"Only {done} of {self.jobs} tasks of {name} were done.")
+
     def clear_tasks(self) -> None:
         """Undo the trivial tasks."""
         self.forget()
@@ -246,26 +277,32 @@ def rows(folder: Path, jobs: int, ours: str, peer: str | None, only: list[str] |
         peer_too: bool = True,
         peer_as: str = "",
         times: int = repeats,
+        check: Callable[[], object] = lambda: None,
     ) -> Iterator[list[str]]:
         if only and not any(part in name for part in only):
             return
+        if name.endswith("again"):
+            measure([ours, f"pointillist_{script}.py", *words], cwd or folder)
         mine = measure([ours, f"pointillist_{script}.py", *words], cwd or folder, repeats=times, before=before)
+        check()
         theirs = seen.get(peer_as) if big else None  # it remembers nothing: once is enough
         if theirs is None and peer and peer_too:
             peer_before = before if before in (study.clear_tasks, study.change_ten) else None
             theirs = measure(
                 [peer, f"flow_{script}.py", *words], cwd or folder, repeats=min(times, peer_repeats), before=peer_before
             )
+            check()
         if theirs is not None:
             seen[name] = theirs
-        yield [what, f"{jobs:,}", str(mine), str(theirs or ""), ratio_of(mine, theirs)]
+        yield [what, f"{jobs:,}", str(mine), str(theirs or ""), ratio_of(mine, theirs), GOALS.get((jobs, name), "")]
 
     if jobs <= 100_000 and (not only or "make" in only):
         # Into an empty workspace each; ours last, and the rest is measured on what it made.
         theirs = measure([peer, "flow_make.py", str(jobs)], folder) if peer else None
         shutil.rmtree(folder / "workspace", ignore_errors=True)
         mine = measure([ours, "pointillist_make.py", str(jobs)], folder)
-        yield ["making the jobs", f"{jobs:,}", str(mine), str(theirs or ""), ratio_of(mine, theirs)]
+        goal = GOALS.get((jobs, "make"), "")
+        yield ["making the jobs", f"{jobs:,}", str(mine), str(theirs or ""), ratio_of(mine, theirs), goal]
     study.fill()
     study.settle()
     yield from row("status-first", "`status`, first time", ["status"], before=study.forget)
@@ -285,20 +322,37 @@ def rows(folder: Path, jobs: int, ours: str, peer: str | None, only: list[str] |
     )
     yield from row("exec", "`exec first ID`, aggregates declared", ["exec", "first", job_id], script="grouped")
     if jobs in (100, 500, 1_000, 10_000):
-        for name, words in (
-            ("python tasks", ["run", "-o", "python"]),
-            ("python tasks, `--parallel 2`", ["run", "-o", "python", "--parallel", "2"]),
-            ("shell tasks", ["run", "-o", "shell"]),
-            ("shell tasks, `--parallel 2`", ["run", "-o", "shell", "--parallel", "2"]),
-        ):
-            yield from row(
-                "tasks",
-                f"{jobs:,} trivial {name}",
-                words,
-                script="tasks",
-                before=study.clear_tasks,
-                times=3 if jobs < 10_000 else 1,
-            )
+        for kind in ("python", "shell"):
+            for slots in (1, 2):
+                yield from row(
+                    f"tasks-{kind}-{slots}",
+                    f"{jobs:,} trivial {kind} tasks" + (f", `--parallel {slots}`" if slots > 1 else ""),
+                    ["run", "-o", kind, *(["--parallel", str(slots)] if slots > 1 else [])],
+                    script="tasks",
+                    before=study.clear_tasks,
+                    times=3 if jobs < 10_000 else 1,
+                    check=lambda kind=kind: study.check_tasks(kind),  # type: ignore[misc]
+                )
+        if not only or any(part in "tasks-xargs" for part in only):
+            for slots in (1, 2):
+                yield [
+                    f"the same shell tasks by `xargs -P{slots} sh -c`",
+                    f"{jobs:,}",
+                    str(by_xargs(study, slots)),
+                    "",
+                    "",
+                    "",
+                ]
+
+
+def by_xargs(study: Study, slots: int) -> Measured:
+    """Measure the trivial shell tasks without any engine."""
+    listed = study.path / "folders"
+    listed.write_text("".join(f"{folder}\n" for folder in study.folders()))
+    words = ["xargs", "-a", str(listed), f"-P{slots}", "-I{}", "sh", "-c", "touch {}/shell.txt"]
+    taken = measure(words, study.path, repeats=3, before=study.clear_tasks)
+    study.check_tasks("shell")
+    return taken
 
 
 def ratio_of(mine: Measured, theirs: Measured | None) -> str:
@@ -308,7 +362,7 @@ def ratio_of(mine: Measured, theirs: Measured | None) -> str:
 
 def table(lines: list[list[str]]) -> str:
     """Return rows as a Markdown table."""
-    head = ["work", "jobs", "pointillist", "signac-flow", "ratio"]
+    head = ["work", "jobs", "pointillist", "signac-flow", "ratio", "goal"]
     text = ["| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines]]
     return "\n".join(text)
 
@@ -330,17 +384,17 @@ def surroundings(peer: str | None) -> str:
     return (
         f"{datetime.date.today()}, commit {commit}, pointillist {pointillist.__version__}, signac {signac.__version__},"
         f" {PEER if peer else 'no peer'}, Python {platform.python_version()}; {os.cpu_count()} cores of {cpu},"
-        f" {memory:.0f} GiB, {platform.system()} {platform.release()}, a local disk. Whole processes, Python's start"
-        " included: median (least-most), peak memory of the largest process. The machine was shared: compare columns,"
-        " not seconds."
+        f" {memory:.0f} GiB, {platform.system()} {platform.release()}, a local disk; load at the end"
+        f" {os.getloadavg()[0]:.1f}. Whole processes, Python's start included: median (least-most), peak memory of the"
+        " largest process. Both engines in environments of their own, without NumPy."
     )
 
 
-def install_peer(folder: Path) -> str:
-    """Install the peer into an environment of its own; return its Python."""
+def install(folder: Path, package: str) -> str:
+    """Install a package into an environment of its own; return its Python."""
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=True)
     return python
 
 
@@ -351,16 +405,18 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", help="rows whose name holds one of: status, grouped, opaque, json, run, exec, tasks, make"
     )
+    parser.add_argument("--ours", help="a Python that has ours; by default this checkout is installed for the occasion")
     parser.add_argument("--peer", help="a Python that has the peer; by default it is installed for the occasion")
     parser.add_argument("--no-peer", action="store_true", help="measure ours only")
     parser.add_argument("--folder", type=Path, help="where to make the workspaces; on a local disk")
     parser.add_argument("--record", action="store_true", help=f"write the table to {RECORD.relative_to(ROOT)}")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        peer = None if arguments.no_peer else arguments.peer or install_peer(Path(temporary, "peer"))
+        ours = arguments.ours or install(Path(temporary, "ours"), str(ROOT))
+        peer = None if arguments.no_peer else arguments.peer or install(Path(temporary, "peer"), PEER)
         lines = []
         for size in arguments.sizes:
-            for line in rows(Path(temporary, f"study-{size}"), size, sys.executable, peer, arguments.only):
+            for line in rows(Path(temporary, f"study-{size}"), size, ours, peer, arguments.only):
                 lines.append(line)
                 print("| " + " | ".join(line) + " |", file=sys.stderr, flush=True)
             shutil.rmtree(Path(temporary, f"study-{size}"))
@@ -368,7 +424,8 @@ def main() -> None:
     print(text)
     if arguments.record:
         RECORD.parent.mkdir(exist_ok=True)
-        RECORD.write_text(text)
+        by_hand = RECORD.read_text().partition(KEPT_FROM)[1:] if RECORD.exists() else ()
+        RECORD.write_text(text + "".join(("\n", *by_hand) if any(by_hand) else ()))
 
 
 if __name__ == "__main__":
