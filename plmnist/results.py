@@ -486,6 +486,9 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    # A killed process keeps its number until its parent asks for it; in a container there may be nobody who does.
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     return True
 
 

@@ -316,3 +316,19 @@ def test_killed_between_any_two_writes_no_record_precedes_its_files(tmp_path, tr
         # The rerun has also removed what the killed process left half-written.
         assert contents(folder) == expected
     assert deaths >= 10
+
+
+@pytest.mark.parametrize("is_reaped", [True, False])
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path, is_reaped):
+    killed = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    leftover = tmp_path / f".file.{os.uname().nodename}.{killed.pid}.tmp"
+    leftover.write_bytes(b"half")
+    results.write_atomically(tmp_path / "file", b"while it is at work")
+    assert leftover.exists()
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and still has its number
+    if is_reaped:
+        killed.wait()
+    results.write_atomically(tmp_path / "file", b"whole")
+    killed.wait()
+    assert contents(tmp_path) == {"file": b"whole"}

@@ -15,16 +15,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "machine"))
 sys.path.insert(0, str(Path(__file__).parent))
 
-import fake_schedulers.lsf
-import fake_schedulers.pbs
-import fake_schedulers.slurm
 from debian import ProgramsMissing
 from fake_schedulers.queue import FakeScheduler
+from faking import put_on_path
 from slurm_service import SlurmService, find_or_install
 
 from pointillist.cluster.schedulers.base import current_user
-
-FACES = {"slurm": fake_schedulers.slurm, "pbs": fake_schedulers.pbs, "lsf": fake_schedulers.lsf}
 
 
 @pytest.fixture(scope="session")
@@ -61,10 +57,3 @@ def real_slurm(slurm_service: SlurmService, monkeypatch: pytest.MonkeyPatch) -> 
 def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeScheduler:
     """A fake Slurm on PATH."""
     return put_on_path("slurm", tmp_path, monkeypatch)
-
-
-def put_on_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeScheduler:
-    """Make a fake scheduler and put its commands first on PATH."""
-    fake = FakeScheduler(tmp_path / f"fake {name}", FACES[name])
-    monkeypatch.setenv("PATH", f"{fake.bin}{os.pathsep}{os.environ['PATH']}")
-    return fake

@@ -68,7 +68,7 @@ def _real_slurm(request: pytest.FixtureRequest, folder: Path) -> Harness:
 
 def _fake(name: str) -> Callable[[pytest.FixtureRequest, Path], Harness]:
     def make(request: pytest.FixtureRequest, folder: Path) -> Harness:
-        from conftest import put_on_path
+        from faking import put_on_path
 
         fake = put_on_path(name, folder, request.getfixturevalue("monkeypatch"))
         harness = Harness(scheduler_class(name)(), folder)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import put_on_path
 from fake_schedulers.queue import FakeScheduler
+from faking import put_on_path
 
 BODY = """
 @Project.post.isfile("a")
