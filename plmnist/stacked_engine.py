@@ -31,6 +31,7 @@ from plmnist.device import choose_device, repeatable
 from plmnist.errors import ConfigurationError
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, one_thread
 from plmnist.model import NUM_CLASSES
+from plmnist.optimiser import adam_step
 from plmnist.streams import mask_scale, pack_mask, stream
 from plmnist.training import Course, EpochRow, Split, Trained, TrainingData, draw_order
 
@@ -398,7 +399,7 @@ class _Stack:
         for rate, group in itertools.groupby(self.members, key=lambda member: member.config.learning_rate):
             rows = slice(start, start + sum(1 for _ in group))
             start = rows.stop
-            torch._fused_adam_(
+            adam_step(
                 [state.weights[rows]],
                 [self._gradients[rows]],
                 [state.means[rows]],
@@ -406,12 +407,6 @@ class _Stack:
                 [],
                 [state.count],
                 lr=rate,
-                beta1=0.9,
-                beta2=0.999,
-                weight_decay=0.0,
-                eps=1e-8,
-                amsgrad=False,
-                maximize=False,
             )
 
 

@@ -18,6 +18,7 @@ from plmnist.data import ImageSet
 from plmnist.device import device_of
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, log_probabilities, measure
 from plmnist.model import NUM_CLASSES, Network
+from plmnist.optimiser import adam_step
 from plmnist.training import EpochRow, TrainingData, draw_epoch
 
 __all__ = ["fit"]
@@ -112,7 +113,7 @@ def _make_step(network: Network, config: Configuration, images: Tensor, train: I
     addmm, mm, relu_, column_sum = torch.addmm, torch.mm, torch.relu_, torch.sum
     log_softmax, d_log_softmax = torch._log_softmax, torch._log_softmax_backward_data
     d_relu = torch.ops.aten.threshold_backward.grad_input
-    adam, index_select, float32 = torch._fused_adam_, torch.index_select, torch.float32
+    adam, index_select, float32 = adam_step, torch.index_select, torch.float32
 
     def forward(at: _Buffers, log_probs: Tensor, mask1: Tensor | None, mask2: Tensor | None) -> None:
         h1, h2, logits = at.hidden1, at.hidden2, at.logits
@@ -201,12 +202,6 @@ def _make_step(network: Network, config: Configuration, images: Tensor, train: I
             [],
             counts,
             lr=config.learning_rate,
-            beta1=0.9,
-            beta2=0.999,
-            weight_decay=0.0,
-            eps=1e-8,
-            amsgrad=False,
-            maximize=False,
         )
 
     return step
