@@ -3,8 +3,6 @@
 Declare operations with conditions on a subclass of :class:`FlowProject`, then ``python project.py status`` and ``run``.
 """
 
-from typing import Any
-
 from pointillist import directives
 from pointillist.definition.aggregates import aggregator, get_aggregate_id
 from pointillist.definition.conditions import false, has_keys, isfile, not_, true
@@ -12,6 +10,7 @@ from pointillist.definition.grid import grid, make_jobs
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.definition.labels import classlabel, label, staticlabel
 from pointillist.definition.marks import cmd, with_job
+from pointillist.later import names_from
 from pointillist.project import FlowProject
 
 __version__ = "0.1.0"
@@ -62,12 +61,4 @@ __all__ = [
     "with_job",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    module, _, attribute = _LATER[name].partition(":")
-    found = importlib.import_module(module)
-    return getattr(found, attribute) if attribute else found
+__getattr__ = names_from(__name__, _LATER)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from pointillist.errors import ProjectNotFoundError
 
@@ -35,6 +35,25 @@ class DataSpace:
                 f"There is no signac project in {self._path}.",
                 hint="Make one with init.py, with signac.init_project() or with `signac init`.",
             )
+
+    @classmethod
+    def get_project(cls, path: str | os.PathLike[str] | None = None, search: bool = True, **kwargs: Any) -> Self:
+        """Return the project at ``path``, or, with ``search``, in the nearest folder above it."""
+        start = folder = os.path.abspath(os.fspath(path) if path is not None else os.getcwd())
+        while search and not os.path.isfile(os.path.join(folder, ".signac", "config")):
+            parent = os.path.dirname(folder)
+            if parent == folder:
+                folder = start
+                break
+            folder = parent
+        return cls(folder, **kwargs)
+
+    @classmethod
+    def init_project(cls, path: str | os.PathLike[str] | None = None) -> Self:
+        """Make a signac project at ``path`` where there is none, and return it."""
+        import signac
+
+        return cls(signac.init_project(path).path)
 
     @property
     def path(self) -> str:

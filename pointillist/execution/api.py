@@ -20,6 +20,7 @@ from pointillist.state.selection import Selection
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 Order = str | Callable[[Any], Any] | None
 ORDERS = ("none", "by-job", "cyclic", "random")
@@ -35,7 +36,7 @@ class PrintOutput(Observer):
 
 
 def planned(
-    project: FlowProject,
+    project: Study,
     jobs: Iterable[Any] | None,
     names: Iterable[str] | None,
     ignore_conditions: IgnoreConditions = IgnoreConditions.NONE,
@@ -65,7 +66,7 @@ def planned(
     return plan, Selection(list(definition.operations), ids)
 
 
-def known_names(project: FlowProject, names: Iterable[str] | None) -> list[str] | None:
+def known_names(project: Study, names: Iterable[str] | None) -> list[str] | None:
     """Return the names that match something; say of the others on standard error that they do not.
 
     Raises
@@ -87,7 +88,7 @@ def known_names(project: FlowProject, names: Iterable[str] | None) -> list[str] 
 
 
 def chosen_definition(
-    project: FlowProject,
+    project: Study,
     names: Iterable[str] | None,
     ignore_conditions: IgnoreConditions = IgnoreConditions.NONE,
     *,
@@ -102,7 +103,7 @@ def chosen_definition(
     )
 
 
-def plan_for(project: FlowProject, definition: Definition, ids: Iterable[str] | None) -> Plan:
+def plan_for(project: Study, definition: Definition, ids: Iterable[str] | None) -> Plan:
     """Return a plan that knows what there is to know of some jobs or aggregates (None: of all).
 
     When every id is that of a job, and no operation works on several jobs, the other jobs need not be looked at: that

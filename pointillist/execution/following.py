@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from threading import Thread
 
     from pointillist.cluster.schedulers.jobs import ClusterJob
-    from pointillist.project import FlowProject
     from pointillist.state.plan import Plan, Task
     from pointillist.state.sessions import Sessions
+    from pointillist.study import Study
 
 SETTLE_S = 30.0
 """For so long after its submission was cut short, a cluster job may still turn up in the queue."""
@@ -287,12 +287,12 @@ def failed_by(
     return keys if ending.state == "gone" and left_output and not begun else []
 
 
-def ledger_of(project: FlowProject) -> Ledger:
+def ledger_of(project: Study) -> Ledger:
     """Return the record of what was submitted from a project."""
     return Ledger(os.path.join(project.state_folder, "submissions"))
 
 
-def follow(project: FlowProject) -> Following | None:
+def follow(project: Study) -> Following | None:
     """Begin to look for the tasks of a project on the cluster; None where there is nothing to look for.
 
     Within a cluster job its own tasks are not "on the cluster" but at hand, and a thousand elements of an array must

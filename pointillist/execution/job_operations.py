@@ -14,7 +14,7 @@ from pointillist.state.plan import State, Task
 from pointillist.state.selection import Selection
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 
 class JobOperation:
@@ -26,7 +26,7 @@ class JobOperation:
         The operation's name.
     """
 
-    def __init__(self, project: FlowProject, task: Task, jobs: tuple[Any, ...]) -> None:
+    def __init__(self, project: Study, task: Task, jobs: tuple[Any, ...]) -> None:
         self.name = task.operation.name
         self._project = project
         self._task = task
@@ -72,7 +72,7 @@ class JobOperation:
 
 
 def next_operations(
-    project: FlowProject,
+    project: Study,
     jobs: Iterable[Any] | None,
     names: Iterable[str] | None,
     ignore_conditions: IgnoreConditions,
@@ -90,7 +90,7 @@ def next_operations(
             yield operation
 
 
-def job_operations(project: FlowProject, plan: Any, selection: Selection, states: Iterable[State]) -> Iterator[Any]:
+def job_operations(project: Study, plan: Any, selection: Selection, states: Iterable[State]) -> Iterator[Any]:
     """Yield the selected tasks of a plan that are in one of some states."""
     states = set(states)
     for task in plan.tasks():

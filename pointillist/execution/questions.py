@@ -14,12 +14,12 @@ from pointillist.errors import PointillistError, SelectionError
 from pointillist.state.plan import Plan, Task
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 UNKNOWN_TO_SCHEDULERS = 1
 
 
-def plan_of(project: FlowProject, job: Any) -> Plan:
+def plan_of(project: Study, job: Any) -> Plan:
     """Return the plan of one job, whatever other jobs there are.
 
     Raises
@@ -37,7 +37,7 @@ def plan_of(project: FlowProject, job: Any) -> Plan:
     return plan
 
 
-def completed_operations(project: FlowProject, job: Any) -> Iterator[str]:
+def completed_operations(project: Study, job: Any) -> Iterator[str]:
     """Yield the names of the operations whose post-conditions hold for a job, taken by itself."""
     plan = plan_of(project, job)
     for name, operation in project.definition.operations.items():
@@ -46,7 +46,7 @@ def completed_operations(project: FlowProject, job: Any) -> Iterator[str]:
 
 
 def job_status(
-    project: FlowProject, job: Any, *, ignore_errors: bool, cached_status: Mapping[str, int] | None
+    project: Study, job: Any, *, ignore_errors: bool, cached_status: Mapping[str, int] | None
 ) -> dict[str, Any]:
     """Return what is known of one job; see :meth:`pointillist.project.FlowProject.get_job_status`."""
     plan = plan_of(project, job)
@@ -91,7 +91,7 @@ def _in_words(error: PointillistError) -> str:
     return "".join(traceback.format_exception_only(type(cause), cause)).strip()
 
 
-def _remembered(project: FlowProject) -> Mapping[str, int]:
+def _remembered(project: Study) -> Mapping[str, int]:
     """Return the scheduler status that signac-flow has left in the project document."""
     try:
         with open(os.path.join(project.path, "signac_project_document.json"), encoding="utf-8") as file:

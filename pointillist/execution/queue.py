@@ -12,7 +12,7 @@ from pointillist.definition.groups import job_operation_id
 from pointillist.execution.following import ledger_of
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 _STATUS = {
     State.QUEUED: JobStatus.queued,
@@ -25,7 +25,7 @@ _STATUS = {
 }
 
 
-def scheduler_jobs(project: FlowProject, scheduler: Any) -> Iterator[OlderClusterJob]:
+def scheduler_jobs(project: Study, scheduler: Any) -> Iterator[OlderClusterJob]:
     """Yield what is in a queue, with bundles and arrays taken apart into the ids of their tasks."""
     ledger = ledger_of(project)
     by_name = {submission.name: submission for submission in ledger.submissions()}
@@ -53,7 +53,7 @@ def _entries(scheduler: Any) -> Iterator[tuple[str, int | None, JobStatus]]:
             yield older.name(), None, older.status() or JobStatus.unknown
 
 
-def _bundled(project: FlowProject, name: str) -> list[str]:
+def _bundled(project: Study, name: str) -> list[str]:
     """Return the ids in a bundle that signac-flow has submitted; the name itself when it is none."""
     try:
         with open(os.path.join(project.path, ".bundles", name), encoding="utf-8") as file:
