@@ -14,9 +14,10 @@ from plmnist.adversary import adversary_of
 from plmnist.batches import HeldOut, TrainingBatches
 from plmnist.config import Configuration
 from plmnist.device import device_of
+from plmnist.epochs import EpochRow
 from plmnist.evaluation import Metrics, cross_entropy, log_probabilities, measure
 from plmnist.model import Classifier
-from plmnist.training import EpochRow, TrainingData
+from plmnist.training_data import TrainingData
 
 __all__ = ["fit"]
 

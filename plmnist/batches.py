@@ -13,8 +13,9 @@ from torch import Tensor
 from plmnist.adversary import RandomStarts
 from plmnist.config import Configuration
 from plmnist.convnet import ConvMasks
+from plmnist.epochs import draw_epoch
 from plmnist.evaluation import EVALUATION_ROWS
-from plmnist.training import Split, TrainingData, draw_epoch
+from plmnist.training_data import Split, TrainingData
 
 __all__ = ["HeldOut", "TrainingBatch", "TrainingBatches"]
 

@@ -24,9 +24,10 @@ from plmnist.adversary import Adversary, adversary_of
 from plmnist.batches import HeldOut, TrainingBatch, TrainingBatches
 from plmnist.config import Configuration
 from plmnist.device import device_of
+from plmnist.epochs import EpochRow
 from plmnist.evaluation import Metrics, cross_entropy, log_probabilities, measure
 from plmnist.model import Classifier
-from plmnist.training import EpochRow, TrainingData
+from plmnist.training_data import TrainingData
 
 __all__ = ["LitMNIST", "StudyData", "fit"]
 

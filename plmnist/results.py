@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from plmnist.attacks import AttackCounts, AttackResult
     from plmnist.checks import Check
+    from plmnist.course import Trained
     from plmnist.model import Classifier
     from plmnist.perturbations import Attack
-    from plmnist.training import Trained
 
 __all__ = [
     "ATTACK_FORMAT",

@@ -27,13 +27,15 @@ import torch
 from torch import Tensor, nn
 
 from plmnist.config import STACKED, Configuration, can_be_stacked
+from plmnist.course import Course, Trained
 from plmnist.device import choose_device, repeatable
+from plmnist.epochs import EpochRow, draw_order
 from plmnist.errors import ConfigurationError
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, one_thread
 from plmnist.model import NUM_CLASSES
 from plmnist.optimiser import adam_step
 from plmnist.streams import mask_scale, pack_mask, stream
-from plmnist.training import Course, EpochRow, Split, Trained, TrainingData, draw_order
+from plmnist.training_data import Split, TrainingData
 
 __all__ = ["stack_limit", "train_stack"]
 
@@ -484,6 +486,6 @@ def _drawn_order(config: Configuration, split: Split, epoch: int) -> Tensor:
 
 
 def _drawn_masks(config: Configuration, split: Split, epoch: int) -> Tensor:
-    """Return the masks of :func:`plmnist.training.draw_epoch` as bits, uint8, shape (2, n_train, hidden_size / 8)."""
+    """Return the masks of :func:`plmnist.epochs.draw_epoch` as bits, uint8, shape (2, n_train, hidden_size / 8)."""
     source, shape = stream(config.seed, "dropout", epoch=epoch), (len(split.train_rows), config.hidden_size)
     return torch.from_numpy(np.stack([pack_mask(source, config.dropout_prob, shape) for _ in range(2)]))

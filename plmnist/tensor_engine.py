@@ -16,10 +16,11 @@ from plmnist.adversary import RandomStarts, adversary_of
 from plmnist.config import Configuration
 from plmnist.data import ImageSet
 from plmnist.device import device_of
+from plmnist.epochs import EpochRow, draw_epoch
 from plmnist.evaluation import EVALUATION_ROWS, Metrics, log_probabilities, measure
 from plmnist.model import NUM_CLASSES, Network
 from plmnist.optimiser import adam_step
-from plmnist.training import EpochRow, TrainingData, draw_epoch
+from plmnist.training_data import TrainingData
 
 __all__ = ["fit"]
 

@@ -19,7 +19,8 @@ from plmnist.config import STACKED, can_be_stacked
 from plmnist.provenance import Recorder
 
 if TYPE_CHECKING:
-    from plmnist.training import Trained, TrainingData
+    from plmnist.course import Trained
+    from plmnist.training_data import TrainingData
 
 
 def train_folders(

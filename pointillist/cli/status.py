@@ -27,7 +27,7 @@ from pointillist.cli.watch import watch
 from pointillist.definition.aggregates import get_aggregate_id
 from pointillist.definition.groups import choose
 from pointillist.errors import EXIT_OK, PointillistError, near_matches
-from pointillist.execution.api import chosen_definition, plan_for
+from pointillist.execution.planning import chosen_definition, plan_for
 from pointillist.state.plan import Plan, State, Task
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pointillist.errors import (
     EXIT_OK,
     EXIT_SCHEDULER,
 )
-from pointillist.execution.api import chosen_definition
+from pointillist.execution.planning import chosen_definition
 from pointillist.execution.preparation import Parts, Prepared, prepare
 from pointillist.execution.submission import Outcome, hand_over, submitting
 from pointillist.execution.units import chosen_groups

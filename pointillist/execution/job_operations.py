@@ -10,6 +10,7 @@ from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.groups import job_operation_id
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.execution.commands import exec_command, shell_command
+from pointillist.execution.planning import planned
 from pointillist.state.plan import State, Task
 from pointillist.state.selection import Selection
 
@@ -78,8 +79,6 @@ def next_operations(
     ignore_conditions: IgnoreConditions,
 ) -> Iterator[JobOperation]:
     """Yield what could run now, job by job."""
-    from pointillist.execution.api import planned
-
     plan, selection = planned(project, jobs, names, ignore_conditions)
     by_aggregate: dict[str, list[JobOperation]] = {}
     for operation in job_operations(project, plan, selection, (State.ELIGIBLE, State.FAILED)):

@@ -22,6 +22,7 @@ from pointillist.cluster.errors import ClusterError, RequestError, SchedulerUnav
 from pointillist.cluster.schedulers.requests import After, Dependency, Request
 from pointillist.execution.following import ledger_of
 from pointillist.execution.parcels import Parcel
+from pointillist.execution.planning import known_names, planned
 from pointillist.execution.preparation import Parts, Prepared, prepare
 from pointillist.execution.units import chosen_groups
 from pointillist.execution.wishes import Wishes
@@ -254,8 +255,6 @@ def submit_project(
     pretend: bool,
 ) -> list[Submission]:
     """Submit a project from Python; see :meth:`pointillist.project.FlowProject.submit`."""
-    from pointillist.execution.api import known_names, planned
-
     with submitting(project, pretend=pretend):
         names = known_names(project, names)
         plan, selection = planned(project, jobs, names, ignore_conditions)

@@ -8,10 +8,11 @@ import torch
 
 from plmnist.adversary import Adversary, RandomStarts, adversary_of
 from plmnist.attacks import attack_images
+from plmnist.epochs import draw_epoch
 from plmnist.evaluation import cross_entropy
 from plmnist.perturbations import PGD, Target
 from plmnist.results import TrainFiles
-from plmnist.training import draw_epoch, train
+from plmnist.training import train
 
 
 def withstanding(network, images, epsilon: float) -> tuple[float, float]:

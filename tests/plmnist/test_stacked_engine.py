@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from plmnist import cli, results, stacked_engine, training
+from plmnist import cli, course, results, stacked_engine
 from plmnist.batch import attack_folders, train_folders
 from plmnist.config import STACKED, Configuration
 from plmnist.device import DEVICE_VARIABLE
+from plmnist.epochs import draw_epoch
 from plmnist.errors import ConfigurationError, TrainingError
 from plmnist.provenance import fingerprint
 from plmnist.stacked_engine import stack_limit, train_stack
-from plmnist.training import Trained, draw_epoch, train
+from plmnist.training import Trained, train
 
 MEAN_TOLERANCE = 1e-4
 """Mean difference of a weight that docs/gpu.md states for a few epochs; see there for what was measured."""
@@ -180,7 +181,7 @@ def test_every_tensor_is_made_on_the_device_of_the_stack(digits, make_config, mo
     trajectories = [[make_config(seed=1, dropout_prob=0.5)], [make_config(seed=2, learning_rate=1e-3, num_epochs=1)]]
     expected, _ = trained_together(trajectories, digits)
 
-    class Course(training.Course):
+    class Course(course.Course):
         def __init__(self, *arguments, **options):
             with torch.device("cpu"):  # networks are made on the CPU
                 super().__init__(*arguments, **options)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from plmnist.epochs import draw_epoch
 from plmnist.errors import ConfigurationError, TrainingError
 from plmnist.evaluation import evaluate
 from plmnist.results import TrainFiles
-from plmnist.training import TrainingData, draw_epoch, train, train_lengths
+from plmnist.training import TrainingData, train, train_lengths
 
 
 def same_bits(first, second) -> bool:
@@ -204,14 +205,14 @@ def test_divergence_is_an_error_that_spares_shorter_trainings(digits, make_confi
 
 
 def test_divergence_later_on_spares_shorter_trainings(digits, make_config, monkeypatch):
-    from plmnist import training
+    from plmnist import course
 
-    def fail_in_second(row, network, config, check=training._check_finite):
+    def fail_in_second(row, network, config, check=course._check_finite):
         if row.epoch == 2:
             network.layer1.bias.data[0] = np.nan
         check(row, network, config)
 
-    monkeypatch.setattr(training, "_check_finite", fail_in_second)
+    monkeypatch.setattr(course, "_check_finite", fail_in_second)
     reported = []
     with pytest.raises(TrainingError, match="diverged in epoch 2"):
         train_lengths([make_config(num_epochs=n) for n in (1, 2)], reported.append, data=digits)

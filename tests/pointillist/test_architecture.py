@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,10 @@ ENGINE = sorted((ROOT / "pointillist").rglob("*.py"))
 
 
 def imports_of(path: Path, *, at_import_time: bool = False) -> set[str]:
-    """Return the modules a file imports; those under ``TYPE_CHECKING`` do not count, they never run."""
+    """Return the modules, or names in modules, that a file imports.
+
+    Those under ``TYPE_CHECKING`` do not count, they never run.
+    """
     found: set[str] = set()
 
     def visit(nodes: list[ast.stmt]) -> None:
@@ -25,13 +30,20 @@ def imports_of(path: Path, *, at_import_time: bool = False) -> set[str]:
             if isinstance(node, ast.Import):
                 found.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
-                found.add(node.module or "")
+                found.update(f"{node.module}.{alias.name}" for alias in node.names)
             elif not (at_import_time and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
                 for part in ("body", "orelse", "finalbody", "handlers"):
                     visit(getattr(node, part, []))
 
     visit(ast.parse(path.read_text()).body)
     return found
+
+
+def file_of(module: str, files: Collection[str]) -> str:
+    """Return which of the files, by module name, an import is about; "" for none."""
+    while module and module not in files:
+        module = module.rpartition(".")[0]
+    return module
 
 
 @pytest.mark.parametrize("path", ENGINE, ids=lambda p: str(p.relative_to(ROOT)))
@@ -57,6 +69,21 @@ def test_engine_does_not_know_the_science(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "plmnist").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_science_does_not_know_the_engine(path: Path) -> None:
     assert not {module.split(".")[0] for module in imports_of(path)} & {"signac", "pointillist", "flow"}
+
+
+@pytest.mark.parametrize("room", ["pointillist", "plmnist", "project"])
+def test_no_files_import_each_other_in_a_circle(room: str) -> None:
+    # Imports within functions count, too: they hide a circle, they do not open it.
+    root = ROOT / room if room == "project" else ROOT
+    files = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (ROOT / room).rglob("*.py")
+    }
+    graph = {name: {file_of(module, files) for module in imports_of(path)} for name, path in files.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_importing_the_engine_imports_nothing_heavy() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 from src.seed_analysis import read_index, write_index
 
-REPORT = "report.html"
 INDEX = "output_report.json"
 # What a report is made from, besides the state point; the provenance is told as well but makes no report outdated.
 RECORDS = ("train.json", "fgsm.json", "pgd.json", "noise.json", "checks.json")

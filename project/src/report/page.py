@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from src.drawing import COLOURS, GRID, INK, QUIET, as_files
 from src.parameters import ATTACKS, LABELS, in_words
-from src.report import REPORT, figures
+from src.report import figures
 from src.report.answer import Answer, answer, describe_effect, fewer_images, is_decided, percent, points
 from src.report.effects import Effect, effects, effects_by_setting, varying
 from src.report.facts import DataSetResults, Job, Network, Study
@@ -22,6 +22,7 @@ from src.tables import as_csv, as_parquet
 from plmnist.registry import DATASETS
 from plmnist.statistics import OverSeeds, over_seeds, wilson
 
+REPORT = "report.html"
 MOST_PANELS = 12
 MEASUREMENTS, DIFFERENCES = "measurements", "differences"
 
