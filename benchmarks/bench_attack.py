@@ -3,7 +3,7 @@
 Both attack the same network (one epoch of training) and count what survives; the counts are compared. Rounds are
 interleaved; medians. foolbox attacks in batches of 1,000, which is faster for it than all images at once.
 
-    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_attack.py [--record FILE]
+    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_attack.py [--record [FILE]]
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import argparse
 import statistics
 import time
 import warnings
-from pathlib import Path
 
 import torch
-from setting import describe, table
+from setting import add_record_option, describe, table
 
 from plmnist.attacks import attack_fgsm
 from plmnist.config import Configuration
@@ -46,7 +45,7 @@ def attack_with_plmnist(network: Network, images: ImageSet) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--record", type=Path)
+    add_record_option(parser, "attack")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # foolbox and what it imports use deprecated names
     torch.set_num_threads(1)

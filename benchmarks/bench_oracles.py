@@ -1,6 +1,6 @@
 """Attacks and robust networks beside closed forms, other libraries and published numbers, on real MNIST.
 
-    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_oracles.py --cnn FOLDER [--record FILE] [--page FILE]
+    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_oracles.py --cnn FOLDER [--record [FILE]] [--page FILE]
 
 The folder holds the convolutional network, which takes a minute an epoch to train; where it is empty the network is
 trained first, for as many epochs as ``--cnn-epochs`` says. ``--page`` writes the summary into a page of documentation.
@@ -17,7 +17,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import torch
-from setting import describe, replace_section, table
+from setting import add_record_option, describe, replace_section, table
 from torch import Tensor, nn
 
 from plmnist import results
@@ -247,7 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cnn", type=Path, required=True, help="folder with the trained convolutional network")
     parser.add_argument("--cnn-epochs", type=int, default=14)
-    parser.add_argument("--record", type=Path)
+    add_record_option(parser, "oracles")
     parser.add_argument("--page", type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # what foolbox imports uses deprecated names

@@ -8,7 +8,7 @@ machine hits all alike; medians, and ratios of medians.
 Adversarial training attacks each batch before it learns from it: once (fgsm) or seven times (pgd). Its cost is given
 beside standard training of the same engine, measured in the same rounds.
 
-    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_training.py [--record FILE]
+    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_training.py [--record [FILE]]
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from setting import describe, table
+from setting import add_record_option, describe, table
 from torch import nn
 
 from plmnist.config import Configuration
@@ -75,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="per round; the first is a warm-up")
-    parser.add_argument("--record", type=Path)
+    add_record_option(parser, "training")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data = prepare_data("mnist")

@@ -6,16 +6,15 @@ calls FGSM accuracy. Other random numbers are drawn than in the originals,
 so agreement means: within the scatter of seeds. For each of our means the standard deviation over seeds is given, and
 the interval in which the mean of as many other seeds as the published number rests on lies in 95 of 100 cases.
 
-    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_validation.py [--record FILE]
+    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_validation.py [--record [FILE]]
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-from pathlib import Path
 
-from setting import describe, table
+from setting import add_record_option, describe, table
 
 from plmnist.attacks import attack_fgsm
 from plmnist.config import Configuration
@@ -73,7 +72,7 @@ HEAD = ["published", "ours, mean", "sd over seeds", "difference", "95 % interval
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--record", type=Path)
+    add_record_option(parser, "validation")
     arguments = parser.parse_args()
     data = prepare_data("mnist")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import shlex
@@ -12,6 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def add_record_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add ``--record [FILE]``: where to write the result, by default where the record of that name lies."""
+    parser.add_argument("--record", type=Path, nargs="?", const=REPOSITORY / "benchmarks" / "records" / f"{name}.md")
 
 
 def describe(packages: Iterable[str], *, command: str | None = None) -> str:

@@ -376,6 +376,7 @@ def save_checks(folder: Path, train: Mapping[str, Any], found: Iterable[Check], 
         "checks": [{"name": check.name, "passed": check.passed, "sentence": check.sentence} for check in found],
         "model_sha256": train["model_sha256"],
         "data_sha256": train["data_sha256"],
+        **_engine_entry(train.get("engine", "")),
         **_device_entry(device),
     }
     write_atomically(folder / CHECKS, _json_bytes(record))
@@ -385,7 +386,8 @@ def load_checks(folder: Path | str) -> dict[str, Any]:
     """Return the findings about a network, ``checks.json``.
 
     Keys: ``format``; ``config`` (without epsilon); ``checks``, a list of ``name``, ``passed`` and ``sentence``;
-    hashes of the network and the data; ``device`` as in :func:`load_train`.
+    hashes of the network and the data; ``engine``, that trained the network, and ``device``, where it was checked, are
+    there as in :func:`load_train`.
 
     Raises
     ------

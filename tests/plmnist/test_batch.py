@@ -421,6 +421,15 @@ def test_findings_are_written_beside_the_network_they_are_about(tmp_path, make_m
     assert (Path(folder) / results.CHECKS).read_bytes() == before
 
 
+def test_findings_name_the_engine_only_if_its_bytes_are_its_own(tmp_path, make_mapping):
+    for seed, engine in enumerate(("tensor", "stacked")):
+        folder = Path(place(tmp_path, engine, make_mapping(seed=seed)))
+        run_train([str(folder)], engine=engine)
+        run_check([str(folder)])
+        engines = {record.get("engine") for record in (results.load_train(folder), results.load_checks(folder))}
+        assert engines == {"stacked" if engine == "stacked" else None}
+
+
 def test_new_network_takes_the_findings_away(tmp_path, make_mapping):
     folder = place(tmp_path, "a", make_mapping())
     run_train([folder])

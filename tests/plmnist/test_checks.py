@@ -13,11 +13,10 @@ from plmnist.perturbations import FastGradientSign, Noise
 from plmnist.training import train
 
 
-@pytest.fixture(scope="module")
-def network(digits, make_config):
-    return train(
-        make_config(num_epochs=15, hidden_size=32, batch_size=32, dropout_prob=0.1), data=digits
-    ).network.eval()
+@pytest.fixture(scope="module", params=["mlp", "cnn"])
+def network(request, digits, make_config):
+    settings = {"num_epochs": 15, "hidden_size": 32, "batch_size": 32, "dropout_prob": 0.1}
+    return train(make_config(**settings, network=request.param), data=digits).network.eval()
 
 
 class Around(torch.nn.Module):

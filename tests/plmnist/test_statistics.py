@@ -7,6 +7,7 @@ import statistics as standard
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats  # the package uses scipy.special only
 
 from plmnist.statistics import over_seeds, paired_difference, t_quantile, wilson
 
@@ -37,6 +38,22 @@ def test_the_quantile_cuts_off_one_fortieth_of_the_density(degrees_of_freedom):
     heights = [scale * (1 + (end * i / steps) ** 2 / v) ** (-(v + 1) / 2) for i in range(steps + 1)]
     area = end / steps / 3 * (heights[0] + heights[-1] + 4 * sum(heights[1:-1:2]) + 2 * sum(heights[2:-1:2]))
     assert area == pytest.approx(0.475, abs=1e-9)
+
+
+@given(st.lists(st.tuples(rates, rates), min_size=2, max_size=9, unique_by=lambda pair: round(pair[1] - pair[0], 6)))
+def test_intervals_are_those_of_scipy(pairs):
+    a, b = ({seed: pair[i] for seed, pair in enumerate(pairs)} for i in (0, 1))
+    half_width = stats.t.ppf(0.975, len(b) - 1) * stats.sem(list(b.values()))
+    assert over_seeds(b).interval.half_width == pytest.approx(half_width, abs=1e-9)
+    paired = stats.ttest_rel(list(b.values()), list(a.values())).confidence_interval()
+    difference = paired_difference(a, b).interval
+    assert (difference.low, difference.high) == pytest.approx((paired.low, paired.high), abs=1e-9)
+
+
+@given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilsons_interval_is_that_of_scipy(counts):
+    theirs = stats.binomtest(*counts).proportion_ci(0.95, method="wilson")
+    assert tuple(wilson(*counts)) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 def test_the_closed_form_of_two_seeds():

@@ -120,6 +120,22 @@ def test_optional_parameters_leave_jobs_without_them_alone(study) -> None:
     assert [row["n"] for row in rows] == ["3", "3"]
 
 
+def test_time_is_asked_for_by_network_training_and_part(study) -> None:
+    point = {"dataset": "mnist", "num_epochs": 5, "network": "cnn", "training": "pgd", "training_epsilon": 0.1}
+    (study.path / "ask.py").write_text(
+        "import json, types, project\n"
+        f"points = [{point!r}, dict({point!r}, network='mlp'), {{'dataset': 'mnist', 'num_epochs': 5}}]\n"
+        "jobs = [types.SimpleNamespace(sp=point) for point in points]\n"
+        "parts = ('training', 'fgsm', 'controls', 'checks')\n"
+        "print(json.dumps({part: [project.hours(part)(job) for job in jobs] for part in parts}))\n"
+    )
+    asked = json.loads(study.python("ask.py"))
+    robust_cnn, robust, plain = asked.pop("training")
+    assert robust_cnn > robust > plain
+    for cnn, mlp, without_a_network in asked.values():
+        assert cnn > mlp == without_a_network  # what was laid out before there was another network is a perceptron
+
+
 def test_another_epsilon_trains_no_network_again(study) -> None:
     study.change("init.py", "dropout_prob=[0.0, 0.1, 0.5]", "dropout_prob=0.1")
     study.python("init.py")
