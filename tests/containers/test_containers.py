@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import re
 import subprocess
@@ -12,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "containers"
-SCRIPTS = ("build", "entrypoint", "install", "run")
+SCRIPTS = ("base", "build", "entrypoint", "install", "run")
 
 
 def enter(folder: Path, *arguments: str, check: int = 0) -> str:
@@ -86,3 +88,46 @@ def test_build_refuses_an_unknown_variant():
     result = subprocess.run([str(HERE / "build"), "tpu"], capture_output=True, text=True)
     assert result.returncode == 2
     assert "cpu or gpu" in result.stderr
+
+
+def test_every_argument_of_the_definition_has_a_value():
+    """Apptainer passes over an argument without one, and then refuses the place where it is used."""
+    definition = (HERE / "study.def").read_text()
+    section = definition.split("%arguments")[1].split("%files")[0]
+    given = dict(line.split("=", 1) for line in map(str.strip, section.splitlines()) if line and line[0] != "#")
+    assert set(re.findall(r"{{ (\w+) }}", definition)) == set(given)
+    assert all(given.values())
+
+
+@pytest.fixture
+def apptainer(tmp_path, monkeypatch):
+    """Return the file in which a stand-in for Apptainer, which Debian does not have, writes its arguments."""
+    program = tmp_path / "bin/apptainer"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >"$(dirname "$0")/said"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return program.with_name("said")
+
+
+def test_apptainer_is_told_what_its_definition_asks_for(apptainer):
+    environment = {**os.environ, "ENGINE": "apptainer"}
+    subprocess.run([HERE / "build", "gpu"], env=environment, check=True, capture_output=True)
+    said = apptainer.read_text().split()
+    arguments = dict(word.split("=", 1) for before, word in itertools.pairwise(said) if before == "--build-arg")
+    assert arguments["variant"] == "gpu"
+    assert arguments["torch_index"] == "none"
+    assert re.fullmatch("[0-9a-f]{40}(-dirty)?|unknown", arguments["commit"])
+    assert said[-1] == "containers/study.def"
+    assert said[-2].endswith("gpu.sif")
+
+
+def test_apptainer_gets_the_folder_the_data_and_the_digest_of_the_image(apptainer, tmp_path):
+    image = tmp_path / "study.sif"
+    image.write_bytes(b"an image")
+    environment = {**os.environ, "PLMNIST_DATA_DIR": "/my/data", "RUN_OPTIONS": "--no-home"}
+    subprocess.run([HERE / "run", image, "status", "--json"], env=environment, cwd=tmp_path, check=True)
+    said = apptainer.read_text().splitlines()
+    assert f"CONTAINER_DIGEST=sha256:{hashlib.sha256(b'an image').hexdigest()}" in said
+    assert {f"{tmp_path}:/study", "/my/data:/data:ro", "PLMNIST_DATA_DIR=/data", "--no-home"} <= set(said)
+    assert said[-3:] == [str(image), "status", "--json"]
