@@ -19,7 +19,6 @@ from plmnist.comparison import COMPARATORS, leave_derived
 from plmnist.config import OPTIONAL, REQUIRED
 from plmnist.data import is_available
 from plmnist.provenance import fingerprint_of_file
-from plmnist.verification import verify_folder
 from pointillist import FlowProject, aggregator, has_keys, isfile
 
 HERE = Path(__file__).resolve().parent
@@ -29,7 +28,7 @@ DEFAULTS = [OPTIONAL.get(name) for name in ALL_BUT_SEED]
 
 
 class Project(FlowProject):
-    """The study of how training parameters change a small network's robustness to FGSM."""
+    """The study of how training parameters change a small network's robustness to attacks."""
 
 
 # Data are used in place, and results come out byte for byte, except on another machine: there within a tolerance.
@@ -39,14 +38,15 @@ Project.reproducible(
     ignore=["provenance/*", "analysis/report*"],
     compare={**COMPARATORS, "analysis/*": leave_derived},
     fingerprint=fingerprint_of_file,
-    verify=verify_folder,
+    verify=archive.problems,
 )
 
-# CHANGE HERE: what the archive of the study says of itself.
+# CHANGE HERE: what the archive of the study says of itself, where no CITATION.cff beside this file does.
 Project.archived(
     about={
-        "name": "Training parameters and robustness to FGSM",
-        "description": "Small networks trained on images with several parameters and seeds, and attacked by FGSM.",
+        "name": "Training parameters and adversarial robustness",
+        "description": "Small networks trained on images, in the standard way and against attacks, with several "
+        "parameters and seeds; attacked with FGSM and PGD, and with noise as the control.",
         "license": "https://spdx.org/licenses/BSD-3-Clause",
     },
     results={

@@ -109,7 +109,8 @@ class Declarations:
             to be expected, None if that is not known. Where it is equal, or not known, no comparison but that of bytes
             counts.
         verify
-            A function of a job folder that returns a sentence for each thing that is wrong with it.
+            A function of a job folder that returns a sentence for each thing that is wrong with what is there.
+            ``reproduce`` asks it about the originals, and ``export`` about every job, also those that are not finished.
         """
         cls._registry.reproduction = Reproduction(
             tuple(inputs), tuple(share), tuple(made), tuple(ignore), dict(compare or {}), fingerprint, verify
@@ -119,7 +120,7 @@ class Declarations:
     def archived(
         cls,
         *,
-        about: Mapping[str, str] | None = None,
+        about: Mapping[str, Any] | None = None,
         results: Mapping[str, Iterable[str]] | None = None,
         leave_out: Iterable[str] = (),
         files: Callable[[Path], Mapping[str, bytes]] | None = None,
@@ -130,7 +131,10 @@ class Declarations:
         Parameters
         ----------
         about
-            Properties of the whole, as in schema.org: ``name``, ``description``, ``license``, ...
+            Properties of the whole, as in schema.org: ``name``, ``description``, ``license``, ``url``, ... Each
+            ``author`` and ``publisher`` is a name, or a mapping with ``name`` and, if there are, ``@id`` (ORCID, ROR),
+            ``@type`` (``Person`` or ``Organization``), ``url`` and ``affiliation``; several are a list. What a
+            ``CITATION.cff`` in the folder of the project states comes before it.
         results
             For names of operations, patterns of the files that they make, as paths in a job folder or, outside of the
             workspace, in the project; by default those that their post-conditions name.

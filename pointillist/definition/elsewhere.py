@@ -41,7 +41,7 @@ class Reproduction:
 class Archived:
     """What a study adds to its archive; see :meth:`pointillist.FlowProject.archived`."""
 
-    about: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     leave_out: tuple[str, ...] = ()
     files: Callable[[Path], Mapping[str, bytes]] | None = None

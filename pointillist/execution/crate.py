@@ -1,38 +1,37 @@
-"""RO-Crate metadata of a study: what its files are, and by which attempts they were made.
+"""RO-Crate metadata of a study: what it is, who made it, what its files are, and by which attempts they were made.
 
-Process Run Crate: each attempt of the journal is a ``CreateAction`` with its operation as ``instrument``, state points
-as ``object`` and the files of the last good attempt at a task as ``result``. Made with the ``rocrate`` library, which
-is imported here only.
+A Provenance Run Crate, the fullest of the Workflow Run profiles: the project file is the workflow, operations are its
+steps, and each attempt of the journal is an action (:mod:`pointillist.execution.crate_actions`). Made with the
+``rocrate`` library, which is imported here only.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointillist.definition.elsewhere import Archived, matches
+from pointillist.definition.elsewhere import Archived
 from pointillist.errors import PointillistError
+from pointillist.execution.citation import read_citation
+from pointillist.execution.crate_actions import Actions, iso
 from pointillist.execution.packing import Content
-from pointillist.execution.scratch import STATEPOINT
-from pointillist.state.journal import Attempt, Outcome
 
 if TYPE_CHECKING:
-    from pointillist.definition.operations import Operation
     from pointillist.state.plan import Plan
 
 METADATA = "ro-crate-metadata.json"
-PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
-_STATUS = {
-    Outcome.COMPLETED: "http://schema.org/CompletedActionStatus",
-    Outcome.ENDED: "http://schema.org/CompletedActionStatus",
-    Outcome.FAILED: "http://schema.org/FailedActionStatus",
-    Outcome.INTERRUPTED: "http://schema.org/FailedActionStatus",
+WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
+RUN_CRATES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
 }
+_WORKFLOW_PROFILE = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
+_PEOPLE = ("author", "publisher")
 _TYPES = {
     ".json": "application/json",
     ".jsonl": "application/jsonl",
@@ -40,6 +39,7 @@ _TYPES = {
     ".txt": "text/plain",
     ".log": "text/plain",
     ".md": "text/markdown",
+    ".cff": "application/yaml",
     ".py": "text/x-python",
     ".png": "image/png",
     ".svg": "image/svg+xml",
@@ -71,10 +71,10 @@ def metadata(
     Raises
     ------
     PointillistError
-        When the library is not installed.
+        When the library is not installed, or when ``CITATION.cff`` can't be understood.
     """
     try:
-        from rocrate.model import ContextEntity, File
+        from rocrate.model import File
         from rocrate.rocrate import ROCrate
     except ImportError as error:
         raise PointillistError(
@@ -83,73 +83,130 @@ def metadata(
         ) from error
     crate = ROCrate(version="1.1")
     attempts = [attempt for attempt in plan.journal.attempts() if attempt.ended is not None]
-    about = {"name": root.name, "description": "A parameter study.", "license": "not stated", **declared.about}
+    about = about_study(root, declared)
     # The date of its last change, so that the same study gives the same bytes.
-    about.setdefault("datePublished", _iso(max((a.ended or 0.0 for a in attempts), default=0.0)))
-    for name, value in about.items():
+    about.setdefault("datePublished", iso(max((a.ended or 0.0 for a in attempts), default=0.0)))
+    repository = about.pop("codeRepository", None)
+    people = {name: _people(crate, about.pop(name)) for name in _PEOPLE if about.get(name)}
+    for name, value in {**about, **people}.items():
         crate.root_dataset[name] = _licence(crate, value) if name == "license" else value
-    profile = {"@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
-    crate.root_dataset["conformsTo"] = crate.add(ContextEntity(crate, PROFILE, profile))
-    entities = {name: crate.add(File(crate, None, name, properties=_about_file(name, c))) for name, c in files.items()}
-    instruments = _instruments(crate, plan, entities.get(entrypoint), code_version)
-    actions = _actions(crate, plan, attempts, instruments, entities, declared)
-    mentioned = [*actions, *_declared(crate, root, declared, entities)]
+    entities = {
+        name: crate.add(File(crate, None, name, properties=_about_file(name, content, is_workflow=name == entrypoint)))
+        for name, content in files.items()
+    }
+    if "README.md" in entities:
+        entities["README.md"]["about"] = crate.root_dataset
+
+    workflow = entities.get(entrypoint)
+    address = repository or about.get("url")
+    actions = Actions(crate, plan, entities, declared, people.get("author"), address)
+    if workflow is not None:
+        _about_workflow(crate, workflow, code_version, repository)
+        crate.root_dataset["mainEntity"] = workflow
+        actions.add_steps(workflow)
+    mentioned = actions.add(attempts, workflow)
+    _conform(crate, has_workflow=workflow is not None, has_runs=bool(mentioned))
+    mentioned += _declared(crate, root, declared, entities)
     if mentioned:
         crate.root_dataset["mentions"] = mentioned
     return _sorted_bytes(crate.metadata.generate())
 
 
-def _instruments(crate: Any, plan: Plan, project_file: Any, code_version: str) -> dict[str, Any]:
-    """Add the operations."""
+def about_study(root: Path, declared: Archived) -> dict[str, Any]:
+    """Return the properties of the whole: what ``CITATION.cff`` states, else what the study declares."""
+    defaults = {"name": root.name, "description": "A parameter study.", "license": "not stated"}
+    return {**defaults, **declared.about, **read_citation(root)}
+
+
+def _conform(crate: Any, *, has_workflow: bool, has_runs: bool) -> None:
+    """Name the profiles that the crate keeps: with nothing attempted there is no run to describe."""
+    runs = list(RUN_CRATES) if has_workflow else list(RUN_CRATES)[:1]
+    kept = {address: RUN_CRATES[address] for address in runs} if has_runs else {}
+    if has_workflow:
+        kept[WORKFLOW_CRATE] = "Workflow RO-Crate"
+        crate.metadata["conformsTo"] = [_entity(crate, {"@id": a}) for a in (crate.metadata.profile, WORKFLOW_CRATE)]
+    if kept:
+        crate.root_dataset["conformsTo"] = [
+            _entity(crate, {"@id": a, "@type": "CreativeWork", "name": name, "version": a.rsplit("/", 1)[-1]})
+            for a, name in kept.items()
+        ]
+
+
+def _about_workflow(crate: Any, workflow: Any, version: str, repository: str | None) -> None:
+    """Say of the project file that it is the workflow."""
+    workflow["version"] = f"code of the study, SHA-1 {version}"
+    workflow["conformsTo"] = {"@id": _WORKFLOW_PROFILE}
+    language = {"@type": "ComputerLanguage", "name": "Python", "url": "https://www.python.org/"}
+    workflow["programmingLanguage"] = _entity(crate, {"@id": "https://www.python.org/", **language})
+    if repository is not None:
+        workflow["codeRepository"] = workflow["url"] = repository
+
+
+def _people(crate: Any, value: Any) -> list[Any]:
+    """Return persons and organisations as entities; a bare name is that of a person."""
+    people = []
+    for one in value if isinstance(value, (list, tuple)) else [value]:
+        about = {"@type": "Person", "name": one} if isinstance(one, str) else dict(one)
+        about.setdefault("@type", "Person")
+        if "name" not in about:
+            raise PointillistError(
+                f"An author or publisher of the study has no name: {one}", hint="Add one in FlowProject.archived."
+            )
+        if "affiliation" in about:
+            (about["affiliation"],) = _people(crate, _as_organisation(about["affiliation"]))
+        about.setdefault("@id", f"#{about['@type'].lower()}/{'-'.join(about['name'].split())}")
+        people.append(_entity(crate, about))
+    return people
+
+
+def _as_organisation(value: Any) -> dict[str, Any]:
+    return {"@type": "Organization", **({"name": value} if isinstance(value, str) else value)}
+
+
+def _entity(crate: Any, about: Mapping[str, Any]) -> Any:
+    """Return the entity with an id, added if it is not there."""
     from rocrate.model import ContextEntity
 
-    instruments = {}
-    for operation in plan.definition.operations.values():
-        properties = {
-            "@type": "SoftwareApplication",
-            "name": operation.name,
-            "softwareVersion": f"code of the study, SHA-1 {code_version}",
-        }
-        if operation.function.__doc__:
-            properties["description"] = " ".join(operation.function.__doc__.split())
-        instrument = crate.add(ContextEntity(crate, f"#operation/{operation.name}", properties))
-        if project_file is not None:
-            instrument["isPartOf"] = project_file
-        instruments[operation.name] = instrument
-    return instruments
+    present = crate.get(about["@id"])
+    if present is not None or "@type" not in about:
+        return present or {"@id": about["@id"]}
+    properties = {key: value for key, value in about.items() if key != "@id"}
+    return crate.add(ContextEntity(crate, about["@id"], properties))
 
 
-def _actions(
-    crate: Any,
-    plan: Plan,
-    attempts: Iterable[Attempt],
-    instruments: Mapping[str, Any],
-    entities: Mapping[str, Any],
-    declared: Archived,
-) -> list[Any]:
-    """Add the attempts at operations that are still there."""
-    from rocrate.model import ContextEntity
+def _licence(crate: Any, value: str) -> Any:
+    """Return an address as an entity of its own, as the recommendations ask."""
+    if not value.startswith("http"):
+        return value
+    name = value.rstrip("/").rsplit("/", 1)[-1]
+    return _entity(crate, {"@id": value, "@type": "CreativeWork", "name": name, "description": f"Licence {name}"})
 
-    by_job: dict[str, list[str]] = {}
-    for name in entities:
-        by_job.setdefault(name.split("/")[1] if name.startswith("workspace/") else "", []).append(name)
-    actions = []
-    for attempt in attempts:
-        if attempt.operation not in instruments:
-            continue
-        action = crate.add(ContextEntity(crate, f"#attempt/{attempt.id}", _about_attempt(attempt)))
-        action["instrument"] = instruments[attempt.operation]
-        job_ids = _jobs_of(plan, attempt)
-        action["object"] = [entities[n] for i in job_ids if (n := f"workspace/{i}/{STATEPOINT}") in entities]
-        last = plan.journal.last(attempt.operation, attempt.aggregate_id)
-        if attempt.outcome in (Outcome.COMPLETED, Outcome.ENDED) and last is not None and last.id == attempt.id:
-            named = _named(plan.definition.operations[attempt.operation])
-            wanted = declared.results.get(attempt.operation, named)
-            patterns = [*wanted, *(f"workspace/*/{pattern}" for pattern in wanted)]
-            mine = [name for job_id in (*job_ids, "") for name in by_job.get(job_id, ())]
-            action["result"] = [entities[name] for name in mine if matches(name, patterns)]
-        actions.append(action)
-    return actions
+
+def _about_file(name: str, content: Content, *, is_workflow: bool) -> dict[str, Any]:
+    size = len(content) if isinstance(content, bytes) else os.path.getsize(content)
+    about: dict[str, Any] = {"name": name.rsplit("/", 1)[-1], "contentSize": str(size)}
+    kind = _TYPES.get(os.path.splitext(name)[1], "application/octet-stream")
+    if is_workflow:
+        about["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
+    return about | {"encodingFormat": kind}
+
+
+def _declared(crate: Any, root: Path, declared: Archived, entities: Mapping[str, Any]) -> list[Any]:
+    """Add what the study itself has to say; return what is no data, and nothing else leads to."""
+    added = []
+    for entity in declared.entities(root) if declared.entities else ():
+        known = entities.get(entity["@id"])
+        if known is None:
+            new = _entity(crate, entity)
+            if entity.get("@type") in ("Dataset", "File"):
+                crate.root_dataset.append_to("hasPart", new)
+            else:
+                added.append(new)
+        else:
+            for key, value in entity.items():
+                if not key.startswith("@"):
+                    known[key] = value
+    return added
 
 
 def _sorted_bytes(graph: dict[str, Any]) -> bytes:
@@ -159,76 +216,3 @@ def _sorted_bytes(graph: dict[str, Any]) -> bytes:
             if isinstance(value, list) and value and all(isinstance(v, dict) and "@id" in v for v in value):
                 entity[entry] = value[0] if len(value) == 1 else sorted(value, key=lambda v: v["@id"])
     return (json.dumps(graph, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def _licence(crate: Any, value: str) -> Any:
-    """Return an address as an entity of its own, as the recommendations ask."""
-    from rocrate.model import ContextEntity
-
-    if not value.startswith("http"):
-        return value
-    name = value.rstrip("/").rsplit("/", 1)[-1]
-    return crate.add(
-        ContextEntity(crate, value, {"@type": "CreativeWork", "name": name, "description": f"Licence {name}"})
-    )
-
-
-def _about_file(name: str, content: Content) -> dict[str, Any]:
-    size = len(content) if isinstance(content, bytes) else os.path.getsize(content)
-    about: dict[str, Any] = {"name": name.rsplit("/", 1)[-1], "contentSize": str(size)}
-    kind = _TYPES.get(os.path.splitext(name)[1], "application/octet-stream")
-    return about | {"encodingFormat": kind}
-
-
-def _about_attempt(attempt: Attempt) -> dict[str, Any]:
-    outcome = attempt.outcome or Outcome.INTERRUPTED
-    about: dict[str, Any] = {
-        "@type": "CreateAction",
-        "name": f"{attempt.operation} ({attempt.aggregate_id})",
-        "description": f"An attempt on {attempt.host}; its log is {attempt.log}",
-        "startTime": _iso(attempt.started),
-        "endTime": _iso(attempt.ended or attempt.started),
-        "actionStatus": _STATUS[outcome],
-    }
-    if _STATUS[outcome].endswith("FailedActionStatus"):
-        about["error"] = attempt.message or outcome.value
-    return about
-
-
-def _jobs_of(plan: Plan, attempt: Attempt) -> list[str]:
-    task = plan.find(attempt.operation, attempt.aggregate_id)
-    if task is not None:
-        return list(task.aggregate.job_ids)
-    return [attempt.aggregate_id] if plan.workspace.has_job(attempt.aggregate_id) else []
-
-
-def _named(operation: Operation) -> tuple[str, ...]:
-    """Return the files that the post-conditions of an operation read."""
-    questions = [getattr(condition, "question", None) for condition in operation.post]
-    return tuple(question.filename for question in questions if question is not None)
-
-
-def _declared(crate: Any, root: Path, declared: Archived, entities: Mapping[str, Any]) -> list[Any]:
-    """Add what the study itself has to say; return what is no data, and nothing else leads to."""
-    from rocrate.model import ContextEntity
-
-    added = []
-    for entity in declared.entities(root) if declared.entities else ():
-        properties = {key: value for key, value in entity.items() if key != "@id"}
-        known = entities.get(entity["@id"])
-        if known is None:
-            new = crate.add(ContextEntity(crate, entity["@id"], properties))
-            if properties.get("@type") in ("Dataset", "File"):
-                crate.root_dataset.append_to("hasPart", new)
-            else:
-                added.append(new)
-        else:
-            for key, value in properties.items():
-                if key != "@type":
-                    known[key] = value
-    return added
-
-
-def _iso(time: float) -> str:
-    moment = datetime.datetime.fromtimestamp(time, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds")

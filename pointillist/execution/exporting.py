@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointillist.definition.elsewhere import matches
-from pointillist.errors import PointillistError
-from pointillist.execution.crate import METADATA, metadata
+from pointillist.errors import EXIT_FAILED, PointillistError
+from pointillist.execution.crate import METADATA, about_study, metadata
 from pointillist.execution.packing import MANIFEST, Content, pack, suffix_of
 from pointillist.state.plan import State
 
@@ -28,13 +28,42 @@ class Collected:
 
     files: dict[str, Content] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    """What is wrong with job folders, by id."""
+    has_author: bool = True
 
 
-def export(project: FlowProject, path: Path) -> Collected:
+class DamagedError(PointillistError):
+    """Job folders are not what their records say."""
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, problems: Mapping[str, Sequence[str]]) -> None:
+        job_id, sentences = next(iter(problems.items()))
+        jobs = f"{len(problems)} jobs" if len(problems) > 1 else "One job"
+        super().__init__(
+            f"{jobs} can't be vouched for: {job_id}: {sentences[0]}",
+            hint="Remove what is damaged and run again, or pack everything as it is: --force.",
+        )
+        self.problems = problems
+
+
+def export(project: FlowProject, path: Path, *, damaged: bool = False) -> Collected:
     """Write the archive of a project.
+
+    Parameters
+    ----------
+    project
+        The project.
+    path
+        The archive to write.
+    damaged
+        Write it even if job folders are not what their records say.
 
     Raises
     ------
+    DamagedError
+        When job folders are not what their records say, as far as the study knows how to tell.
     PointillistError
         When tasks are running, when ``rocrate`` is not installed, when something is in the way.
     """
@@ -50,10 +79,14 @@ def export(project: FlowProject, path: Path) -> Collected:
     entrypoint = os.path.relpath(
         os.path.realpath(project._entrypoint.get("path", "project.py")), os.path.realpath(root)
     )
-    collected = collect(root, (*project.reproduction.share, *declared.leave_out))
+    collected = Collected(problems=problems_of(plan.workspace.job_ids, root, project.reproduction.verify))
+    if collected.problems and not damaged:
+        raise DamagedError(collected.problems)
+    collect(root, (*project.reproduction.share, *declared.leave_out), collected)
     collected.files.pop(os.path.relpath(path.absolute(), root), None)
     for name, content in (declared.files(root) if declared.files else {}).items():
         collected.files[name] = content
+    collected.has_author = bool(about_study(root, declared).get("author"))
     collected.files[METADATA] = metadata(
         plan, root, collected.files, declared, entrypoint=entrypoint, code_version=project._code_version
     )
@@ -61,8 +94,18 @@ def export(project: FlowProject, path: Path) -> Collected:
     return collected
 
 
-def collect(root: Path, without: Iterable[str]) -> Collected:
-    """Return the files of a project.
+def problems_of(
+    job_ids: Iterable[str], root: Path, verify: Callable[[Path], Iterable[str]] | None
+) -> dict[str, list[str]]:
+    """Return what is wrong with job folders, by id, in sentences of the study."""
+    if verify is None:
+        return {}
+    found = {job_id: list(verify(root / "workspace" / job_id)) for job_id in job_ids}
+    return {job_id: sentences for job_id, sentences in found.items() if sentences}
+
+
+def collect(root: Path, without: Iterable[str], into: Collected) -> None:
+    """Collect the files of a project.
 
     Parameters
     ----------
@@ -70,11 +113,10 @@ def collect(root: Path, without: Iterable[str]) -> Collected:
         Its folder.
     without
         Patterns of what stays behind. A link to a file becomes that file; a link to a folder stays behind.
+    into
+        Gets the files, and the names of what stays behind.
     """
-    collected = Collected()
-    patterns = tuple(without)
-    _walk(root, "", patterns, collected)
-    return collected
+    _walk(root, "", tuple(without), into)
 
 
 def _walk(root: Path, prefix: str, patterns: tuple[str, ...], collected: Collected) -> None:

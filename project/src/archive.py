@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from plmnist.croissant import FORMAT, croissant_bytes, describe
-from plmnist.provenance import lock_file
+from plmnist.provenance import lock_file, parts_of
+from plmnist.verification import verify_folder
 
 LOCK = "environment/requirements.txt"
 
@@ -29,6 +30,11 @@ def entities(project: Path) -> list[dict[str, Any]]:
         found.append({"@id": about["url"], "@type": "Dataset", "subjectOf": {"@id": description}, **taken})
         found.append({"@id": description, "description": f"{about['alternateName']}: Croissant, {FORMAT}"})
     return found
+
+
+def problems(folder: Path) -> list[str]:
+    """Return what is wrong with the results of a job, as far as it has any."""
+    return verify_folder(folder) if parts_of(folder) else []
 
 
 def datasets(project: Path) -> list[str]:

@@ -305,3 +305,18 @@ def test_the_study_travels_as_one_archive(study, tmp_path) -> None:
     jobs = sorted(str(path) for path in (elsewhere.path / "workspace").iterdir())
     verify = subprocess.run([sys.executable, "-m", "plmnist", "verify", *jobs], capture_output=True, text=True)
     assert verify.stdout == "12 folders verified, no problems\n"
+    # Here, jobs that have only begun are no obstacle, but a flipped bit is, unless it is wanted.
+    study.change("init.py", "seed=[1, 2]", "seed=[1, 2, 3]")
+    study.python("init.py")
+    study.python("project.py", "run", "-o", "part_1_initialize_signac_command")
+    assert "18 jobs" in study.python("project.py", "export", str(tmp_path / "more.zip"))
+    path = sorted(study.path.glob("workspace/*/model.safetensors"))[3]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    text = study.python("project.py", "export", str(tmp_path / "bad.zip"), check=1)
+    assert f"{path.parent.name}: model.safetensors is not the file that train.json names" in text
+    assert "--force" in text.splitlines()[-1]
+    assert not (tmp_path / "bad.zip").exists()
+    study.python("project.py", "export", str(tmp_path / "bad.zip"), "--force")
+    assert (tmp_path / "bad.zip").exists()
