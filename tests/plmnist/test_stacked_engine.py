@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from plmnist import cli, course, results, stacked_engine
+from plmnist import cli, course, results, stack, stack_draws, stacked_engine
 from plmnist.batch import attack_folders, train_folders
 from plmnist.config import STACKED, Configuration
 from plmnist.device import DEVICE_VARIABLE
@@ -105,14 +105,14 @@ def test_long_trainings_stay_near_but_for_a_few_that_are_as_good(digits, make_co
 def test_a_wrong_mask_or_order_would_leave_the_tolerance(digits, make_config, monkeypatch):
     config = make_config(dropout_prob=0.5)
     reference = train(config, data=digits)
-    real = stacked_engine.pack_mask
-    monkeypatch.setattr(stacked_engine, "pack_mask", lambda *arguments: real(*arguments)[::-1].copy())
+    real = stack_draws.pack_mask
+    monkeypatch.setattr(stack_draws, "pack_mask", lambda *arguments: real(*arguments)[::-1].copy())
     with pytest.raises(AssertionError):
         assert_near(trained_together([[config]], digits)[0][0, 2], reference)
-    monkeypatch.setattr(stacked_engine, "pack_mask", real)
+    monkeypatch.setattr(stack_draws, "pack_mask", real)
     assert_near(trained_together([[config]], digits)[0][0, 2], reference)
-    other = stacked_engine.draw_order
-    monkeypatch.setattr(stacked_engine, "draw_order", lambda seed, split, epoch: other(seed, split, epoch).flip(0))
+    other = stack_draws.draw_order
+    monkeypatch.setattr(stack_draws, "draw_order", lambda seed, split, epoch: other(seed, split, epoch).flip(0))
     with pytest.raises(AssertionError):
         assert_near(trained_together([[config]], digits)[0][0, 2], reference)
 
@@ -130,7 +130,7 @@ def test_packed_masks_are_those_of_the_other_engines(digits, make_config):
     for hidden in (5, 8, 64):
         config = make_config(dropout_prob=0.3, hidden_size=hidden)
         split = digits.split(config.seed)
-        packed = stacked_engine._drawn_masks(config, split, 2).numpy()
+        packed = stack_draws._drawn_masks(config, split, 2).numpy()
         assert packed.shape == (2, len(split.train_rows), -(-hidden // 8))
         for bits, mask in zip(packed, draw_epoch(config, split, 2).masks, strict=True):
             kept = np.unpackbits(bits, axis=1, bitorder="little", count=hidden)
@@ -190,7 +190,7 @@ def test_every_tensor_is_made_on_the_device_of_the_stack(digits, make_config, mo
             with torch.device("cpu"):
                 super().after_epoch(*arguments)
 
-    monkeypatch.setattr(stacked_engine, "Course", Course)
+    monkeypatch.setattr(stack, "Course", Course)
     with torch.device("meta"):
         found, failed = trained_together(trajectories, digits)
     assert not failed
@@ -347,15 +347,15 @@ def test_what_can_t_be_stacked_is_trained_alone_with_the_bytes_of_always(tmp_pat
 
 
 def test_unexpected_error_fails_what_is_not_done_yet(tmp_path, make_mapping, monkeypatch):
-    real = stacked_engine._Stack.train_epoch
+    real = stack.Stack.train_epoch
     epochs = iter(range(10))
 
-    def faulty(stack):
+    def faulty(its_stack):
         if next(epochs) == 1:
             raise RuntimeError("cosmic ray")
-        return real(stack)
+        return real(its_stack)
 
-    monkeypatch.setattr(stacked_engine._Stack, "train_epoch", faulty)
+    monkeypatch.setattr(stack.Stack, "train_epoch", faulty)
     listener = Listener()
     points = {"short": make_mapping(num_epochs=1), "long": make_mapping(num_epochs=2)}
     train_folders(place(tmp_path, points), listener, config_name="config.json", engine=STACKED)
@@ -415,7 +415,7 @@ class TestOnCuda:
     def test_recorded_step_equals_the_step_itself(self, digits, make_config, monkeypatch):
         trajectories = [[make_config(seed=seed, dropout_prob=0.5)] for seed in (1, 2, 3)]
         recorded, _ = trained_together(trajectories, digits, device="cuda")
-        monkeypatch.setattr(stacked_engine, "_repeatable", lambda step, device: step)
+        monkeypatch.setattr(stack, "_repeatable", lambda step, device: step)
         plain, _ = trained_together(trajectories, digits, device="cuda")
         for key, trained in recorded.items():
             assert results.TrainFiles.of(trained) == results.TrainFiles.of(plain[key])
