@@ -3,31 +3,28 @@
 Result files depend on configuration, data and code only, so that their bytes can be compared. What else there is to
 know lies apart: ``provenance/<part>.json`` tells of the attempt that made the present files of a part, and
 ``provenance/<part>-<attempt>.json`` of those before it and of those that failed. ``docs/provenance.md`` describes the
-entries.
-
-Facts are gathered once a process, where they are at hand: torch is asked only if it has been imported anyway.
+entries. What can be known of process and machine, :mod:`plmnist.surroundings` knows.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import json
 import os
 import re
 import resource
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plmnist import __version__, results
+from plmnist import results
 from plmnist.config import STACKED
 from plmnist.errors import ResultError
+from plmnist.results.files import sha256
+from plmnist.surroundings import command, machine_facts, process_facts
 
 if TYPE_CHECKING:
     from plmnist.batch.folders import Listener
@@ -40,7 +37,6 @@ __all__ = [
     "fingerprint",
     "fingerprint_of_file",
     "load_provenance",
-    "lock_file",
     "parts_of",
 ]
 
@@ -56,20 +52,6 @@ PARTS = {
     "checks": (results.CHECKS,),
 }
 """Name of a part -> the files it makes."""
-
-_PACKAGES = ("torch", "numpy", "safetensors", "lightning", "matplotlib", "pillow")
-"""What the bytes of the results depend on."""
-
-_SCHEDULER = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
-_NUMERIC = (
-    "ATEN_CPU_CAPABILITY",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "MKL_CBWR",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "ONEDNN_DEFAULT_FPMATH_MODE",
-    "ONEDNN_MAX_CPU_ISA",
-)
-"""Variables by which a machine can be told to compute otherwise."""
 
 
 class Recorder:
@@ -133,10 +115,10 @@ class Recorder:
             "wall_s": round(time.perf_counter() - start.clock_s, 4),
             "cpu_s": round(time.process_time() - start.cpu_s, 4),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
-            "command": [*_command(os.path.dirname(folder)), str(folder)],
+            "command": [*command(os.path.dirname(folder)), str(folder)],
             "settings": self._settings,
-            **_process_facts(),
-            "machine": {**_machine_facts("torch" in sys.modules), "device": _device(Path(folder), self._part, outcome)},
+            **process_facts(),
+            "machine": {**machine_facts("torch" in sys.modules), "device": _device(Path(folder), self._part, outcome)},
             **self._origin(folder),
             "inputs": _inputs(Path(folder), self._part),
             "outputs": _hashes(Path(folder), self._part) if outcome == "completed" else {},
@@ -218,12 +200,6 @@ def fingerprint_of_file(folder: Path | str, name: str) -> str | None:
     return fingerprint(folder, part) if part is not None else None
 
 
-def lock_file() -> Path | None:
-    """Return the file with the exact versions of all packages, where plmnist runs from a clone or a container."""
-    path = Path(__file__).resolve().parent.parent / "requirements" / "study.txt"
-    return path if path.is_file() else None
-
-
 _DECISIVE = ("torch", "torch_build_sha256", "cpu", "cpu_capability", "threads", "device", "variables")
 
 
@@ -279,7 +255,7 @@ def _set_aside(current: Path) -> None:
 
 def _hashes(folder: Path, part: str) -> dict[str, str]:
     files = [folder / name for name in PARTS[part]]
-    return {path.name: _sha256(path) for path in files if path.exists()}
+    return {path.name: sha256(path.read_bytes()) for path in files if path.exists()}
 
 
 def _inputs(folder: Path, part: str) -> dict[str, Any]:
@@ -292,124 +268,5 @@ def _inputs(folder: Path, part: str) -> dict[str, Any]:
     return inputs if part == "train" else inputs | {"model_sha256": record.get("model_sha256")}
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@functools.cache
-def _command(parent: str) -> list[str]:
-    """Return the command without the folders in `parent`, of which there may be thousands."""
-    words = sys.orig_argv
-    return [
-        word
-        for before, word in zip(["", *words], words, strict=False)
-        if before.startswith("--") or os.path.dirname(word) != parent or not os.path.isdir(word)
-    ]
-
-
-@functools.cache
-def _process_facts() -> Mapping[str, Any]:
-    """Return what is the same for everything this process makes: code, packages, place."""
-    import platform
-
-    present = os.environ
-    return {
-        "code": _code(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
-        "python": {"version": platform.python_version(), "implementation": platform.python_implementation()},
-        "host": platform.node(),
-        "working_folder": os.getcwd(),
-        "scheduler": {name: present[name] for name in _SCHEDULER if present.get(name)},
-        "session": present.get("POINTILLIST_SESSION") or None,
-        "container": {
-            "image": present.get("CONTAINER_IMAGE") or present.get("APPTAINER_CONTAINER") or None,
-            "digest": present.get("CONTAINER_DIGEST") or None,
-        },
-    }
-
-
-def _code() -> dict[str, Any]:
-    """Return version and hash of the code that computes, and where it comes from a clone, its commit."""
-    package = Path(__file__).resolve().parent
-    root = package.parent
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
-    lock = lock_file()
-    return {
-        "plmnist": __version__,
-        "source_sha256": digest.hexdigest(),
-        **_commit(root),
-        "lock_sha256": _sha256(lock) if lock is not None else None,
-    }
-
-
-def _commit(root: Path) -> dict[str, Any]:
-    """Return the commit of a clone, or of what a container was built from, and whether the files differ from it."""
-    import subprocess
-
-    if not (root / ".git").exists():
-        built = os.environ.get("PLMNIST_COMMIT", "")
-        return {"commit": built.removesuffix("-dirty") or None, "dirty": built.endswith("-dirty") if built else None}
-    command = ["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain=v2", "--branch", "-uno"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
-    commit = next((line.split()[-1] for line in found if line.startswith("# branch.oid ")), None)
-    return {"commit": commit, "dirty": any(not line.startswith("#") for line in found)}
-
-
-def _version(package: str) -> str | None:
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-@functools.cache
-def _machine_facts(has_torch: bool) -> Mapping[str, Any]:
-    """Return what the bytes of a computation depend on besides the code."""
-    import platform
-
-    facts: dict[str, Any] = {
-        "system": platform.platform(),
-        "architecture": platform.machine(),
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": 1,  # plmnist.evaluation.one_thread
-        "variables": {name: os.environ[name] for name in _NUMERIC if os.environ.get(name)},
-        "torch": _version("torch"),
-        "torch_commit": None,
-        "torch_build_sha256": None,
-        "cpu_capability": None,
-    }
-    if has_torch:
-        import torch
-
-        facts["torch"] = str(torch.__version__)
-        facts["torch_commit"] = torch.version.git_version
-        facts["torch_build_sha256"] = hashlib.sha256(torch.__config__.show().encode()).hexdigest()
-        facts["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
-    return facts
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
-        entries: dict[str, str] = {}
-        for line in lines:
-            if not line.strip():
-                break
-            key, _, value = line.partition(":")
-            entries[key.strip()] = value.strip()
-        keys = ("model name", "cpu family", "model", "stepping")
-        found = [entries[key] for key in keys if key in entries]
-        if found:
-            return " ".join(found)
-    return os.uname().machine

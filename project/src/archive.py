@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from plmnist.croissant import FORMAT, croissant_bytes, describe
-from plmnist.provenance import lock_file, parts_of
+from plmnist.provenance import parts_of
+from plmnist.surroundings import lock_file
 from plmnist.verification import verify_folder
 
 LOCK = "environment/requirements.txt"

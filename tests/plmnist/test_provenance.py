@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plmnist import provenance
+from plmnist import surroundings
 from plmnist.batch import attack_folders, train_folders
 from plmnist.errors import ResultError
 from plmnist.provenance import PARTS, fingerprint, load_provenance, parts_of
@@ -171,11 +171,11 @@ def test_scheduler_session_and_container_come_from_the_environment(make_folder, 
         "CONTAINER_DIGEST": "sha256:" + "0" * 64,
     }.items():
         monkeypatch.setenv(name, value)
-    provenance._process_facts.cache_clear()
+    surroundings.process_facts.cache_clear()
     folder = make_folder()
     train(folder)
     record = load_provenance(folder, "train")
-    provenance._process_facts.cache_clear()
+    surroundings.process_facts.cache_clear()
     assert record["scheduler"] == {"SLURM_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "3"}
     assert record["session"] == "s-1"
     assert record["container"] == {"image": "study:1", "digest": "sha256:" + "0" * 64}
@@ -206,7 +206,7 @@ def test_an_unreadable_record_is_an_error_and_is_set_aside(make_folder, content)
 )
 def test_outside_of_a_clone_the_commit_is_that_of_the_container(tmp_path, monkeypatch, built, commit, dirty):
     monkeypatch.setenv("PLMNIST_COMMIT", built)
-    assert provenance._commit(tmp_path) == {"commit": commit, "dirty": dirty}
+    assert surroundings._commit(tmp_path) == {"commit": commit, "dirty": dirty}
 
 
 def test_a_clone_says_its_commit_and_whether_it_was_changed(tmp_path):
@@ -218,8 +218,8 @@ def test_a_clone_says_its_commit_and_whether_it_was_changed(tmp_path):
     (tmp_path / "file").write_text("1")
     git("add", "file")
     git("commit", "--quiet", "-m", "one")
-    assert provenance._commit(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    assert surroundings._commit(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
     (tmp_path / "untracked").write_text("1")
-    assert provenance._commit(tmp_path)["dirty"] is False
+    assert surroundings._commit(tmp_path)["dirty"] is False
     (tmp_path / "file").write_text("2")
-    assert provenance._commit(tmp_path)["dirty"] is True
+    assert surroundings._commit(tmp_path)["dirty"] is True

@@ -1,0 +1,194 @@
+"""The files of an attack: for FGSM examples and a figure, and for each attack a record, which is written last."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plmnist.config import Configuration
+from plmnist.data import data_hashes
+from plmnist.errors import ResultError
+from plmnist.results.files import json_bytes, sha256, write_atomically
+from plmnist.results.records import (
+    ATTACK_FORMAT,
+    ATTACK_RECORD,
+    ATTACK_RECORDS,
+    EXAMPLES,
+    FIGURE,
+    MODEL,
+    device_entry,
+    load_record,
+)
+from plmnist.results.training import load_train
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from plmnist.attacks import AttackCounts, AttackResult
+    from plmnist.perturbations import Attack
+
+__all__ = ["attack_record", "is_attacked", "load_attack", "pack_arrays", "pack_examples", "save_attack", "save_record"]
+
+
+def attack_record(
+    config: Configuration,
+    result: AttackResult,
+    *,
+    model_sha256: str,
+    attack: Attack,
+    n_all: int,
+    examples: bytes | None = None,
+    figure: bytes | None = None,
+) -> bytes:
+    """Return the content of an attack's record; the first of the result's epsilons must be that of `config`.
+
+    `n_all` is the number of test images, of which the result may be about the first.
+    """
+    main = result.counts[0]
+    assert main.epsilon == config.fgsm_epsilon
+    files = {"examples_sha256": examples, "figure_sha256": figure}
+    record = {
+        "format": ATTACK_FORMAT,
+        "attack": attack.name,
+        "settings": attack.settings(),
+        "config": config.to_mapping(),
+        "n_test": main.n,
+        **({"subset": {"first": main.n, "of": n_all}} if main.n < n_all else {}),
+        "n_zero_gradient": result.n_zero_gradient,
+        "clean_correct": main.clean_correct,
+        "clean_acc": main.clean_acc,
+        **_curve_point(main, attack.name),
+        "curve": [_curve_point(counts, attack.name) for counts in sorted(result.counts, key=lambda c: c.epsilon)],
+        "model_sha256": model_sha256,
+        **{name: sha256(content) for name, content in files.items() if content is not None},
+        "data_sha256": data_hashes(config.dataset),
+        **device_entry(result.device),
+    }
+    return json_bytes(record)
+
+
+def save_attack(folder: Path, *, examples: bytes, figure: bytes, record: bytes) -> None:
+    """Write FGSM's results into a folder, the record last; a record that is there already is removed first."""
+    (folder / ATTACK_RECORD).unlink(missing_ok=True)
+    write_atomically(folder / EXAMPLES, examples)
+    write_atomically(folder / FIGURE, figure)
+    write_atomically(folder / ATTACK_RECORD, record)
+
+
+def save_record(folder: Path, attack: str, record: Mapping[str, Any]) -> None:
+    """Write the record of an attack that has no other files."""
+    write_atomically(folder / ATTACK_RECORDS[attack], json_bytes({"format": ATTACK_FORMAT, **record}))
+
+
+def is_attacked(
+    folder: Path,
+    config: Configuration,
+    epsilons: list[float],
+    *,
+    attack: Attack | None = None,
+    n_images: int | None = None,
+) -> bool:
+    """Return whether a folder holds a verified attack on its present network at all these epsilons.
+
+    The attack is FGSM for None; it was made on exactly the first `n_images`, or on all for None.
+    """
+    try:
+        name, settings = ("fgsm", {}) if attack is None else (attack.name, attack.settings())
+        record, train = load_attack(folder, name), load_train(folder)
+        return (
+            record["config"] == config.to_mapping()
+            and record["settings"] == settings
+            and _is_about(record, n_images)
+            and record["data_sha256"] == data_hashes(config.dataset)
+            and record["model_sha256"] == train["model_sha256"] == sha256((folder / MODEL).read_bytes())
+            and {point["epsilon"] for point in record["curve"]} >= set(epsilons)
+            and (
+                name != "fgsm"
+                or (
+                    record["examples_sha256"] == sha256((folder / EXAMPLES).read_bytes())
+                    and record["figure_sha256"] == sha256((folder / FIGURE).read_bytes())
+                )
+            )
+        )
+    except (ResultError, OSError, KeyError, TypeError):
+        return False
+
+
+def _is_about(record: Mapping[str, Any], n_images: int | None) -> bool:
+    if "subset" in record:
+        return bool(record["subset"]["first"] == n_images)
+    return n_images is None or bool(n_images >= record["n_test"])
+
+
+def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
+    """Return the record of a finished attack, ``fgsm.json``, ``pgd.json`` or ``noise.json``.
+
+    Keys: ``format``, ``attack`` and its ``settings``, ``config``; ``epsilon`` in pixel units; the integers ``n_test``,
+    ``clean_correct``, ``adversarial_correct``, ``adversarial_correct_given_clean`` (before and after) and
+    ``n_zero_gradient``; the rates ``clean_acc`` and ``<attack>_acc`` (of all ``n_test``) and
+    ``<attack>_acc_given_clean`` (of ``clean_correct``; null if there are none); ``curve``, a list with epsilon, counts
+    and rates for every epsilon; hashes of the network attacked, of the data and, for FGSM, the examples and the
+    figure; ``device`` as in :func:`load_train`. If not all test images were attacked, ``subset`` says how many
+    (``first``) of how many (``of``), and ``n_test`` and all counts are about these.
+
+    Raises
+    ------
+    ResultError
+        If there is none or it can't be understood.
+    """
+    hint = f"Attack it first: plmnist attack{'' if attack == 'fgsm' else f' --attack {attack}'}"
+    return load_record(Path(folder) / ATTACK_RECORDS[attack], hint=hint, expected=ATTACK_FORMAT)
+
+
+def pack_examples(result: AttackResult, which: int) -> bytes:
+    """Return the content of ``fgsm_examples.npz``: the examples at one of the epsilons, and every image's outcome.
+
+    Per test image: ``clean_correct``, and ``smallest_epsilon`` of the curve at which it is misclassified: 0 if it is to
+    begin with, infinity if it never is.
+    """
+    import numpy as np
+
+    examples = result.examples
+    return pack_arrays(
+        {
+            "index": examples.index.numpy(),
+            "label": examples.label.numpy(),
+            "original": examples.original.numpy(),
+            "adversarial": examples.adversarial[which].numpy(),
+            "clean_prediction": examples.clean_prediction.numpy(),
+            "adversarial_prediction": examples.adversarial_prediction[which].numpy(),
+            "epsilon": np.float64(result.counts[which].epsilon),
+            "clean_correct": (result.clean_predictions == result.labels).numpy(),
+            "smallest_epsilon": result.smallest_epsilon.numpy(),
+        }
+    )
+
+
+def pack_arrays(arrays: Mapping[str, np.ndarray[Any, Any] | np.generic]) -> bytes:
+    """Return an ``.npz`` file whose bytes depend on the arrays only."""
+    import zipfile
+
+    import numpy as np
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            entry = io.BytesIO()
+            np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+            # The year 1980, the earliest a zip file knows, instead of now.
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, entry.getvalue())
+    return packed.getvalue()
+
+
+def _curve_point(counts: AttackCounts, name: str) -> dict[str, Any]:
+    return {
+        "epsilon": counts.epsilon,
+        "adversarial_correct": counts.adversarial_correct,
+        "adversarial_correct_given_clean": counts.adversarial_correct_given_clean,
+        f"{name}_acc": counts.adversarial_acc,
+        f"{name}_acc_given_clean": counts.adversarial_acc_given_clean,
+    }

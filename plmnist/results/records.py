@@ -1,0 +1,64 @@
+"""What a result folder holds: names of files, versions of their formats, and what is common to all records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from plmnist.config import STACKED, Configuration
+from plmnist.errors import ResultError
+from plmnist.results.files import load_json
+
+FORMAT = 1
+"""Version of a training's numbers: raised whenever the same configuration would give other results or other files."""
+
+ATTACK_FORMAT = 2
+"""Version of an attack's numbers. 2: the whole curve and per-image results."""
+
+CHECK_FORMAT = 1
+"""Version of the checks: raised whenever the same network would be judged otherwise."""
+
+MODEL = "model.safetensors"
+HISTORY = "history.csv"
+TRAIN_RECORD = "train.json"
+EXAMPLES = "fgsm_examples.npz"
+FIGURE = "fgsm.png"
+ATTACK_RECORD = "fgsm.json"
+ATTACK_RECORDS = {name: f"{name}.json" for name in ("fgsm", "pgd", "noise", "fgsm_legacy")}
+"""Name of an attack -> its record. fgsm_legacy is what the original tutorial computes."""
+CHECKS = "checks.json"
+
+
+def read_config(path: Path) -> Configuration:
+    """Return the configuration in a JSON file.
+
+    Raises
+    ------
+    ConfigurationError
+        If its entries are not usable.
+    ResultError
+        If the file is missing or is not JSON.
+    """
+    mapping = load_json(path, hint="Each folder needs a configuration; name its file with --config-name.")
+    return Configuration.from_mapping(mapping)
+
+
+def load_record(path: Path, *, hint: str, expected: int) -> dict[str, Any]:
+    record = load_json(path, hint=hint)
+    if not isinstance(record, dict) or "format" not in record:
+        raise ResultError(f"{path} is not a record of this package", hint=hint)
+    if record["format"] != expected:
+        raise ResultError(
+            f"{path} has format {record['format']}, this version of plmnist writes format {expected}", hint=hint
+        )
+    return record
+
+
+def device_entry(device: str) -> dict[str, str]:
+    """Return what a record says about where it was made: nothing for the processor, whose bytes are the reference."""
+    return {} if device == "cpu" else {"device": device}
+
+
+def engine_entry(engine: str) -> dict[str, str]:
+    """Return what a record says about the engine: nothing for those that all give the same bytes."""
+    return {"engine": engine} if engine == STACKED else {}
