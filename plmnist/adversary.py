@@ -34,15 +34,20 @@ class Adversary:
         Steps along the sign of the gradient, each brought back into the budget and [0, 1].
     step_size
         Length of a step, in units of epsilon.
+    clip_start
+        Whether the random point is brought into [0, 1] before the gradient is taken there. What is black would start at
+        black in half of all cases, and end at the full budget almost always: for large budgets the network then learns
+        to withstand that and nothing else.
     """
 
     epsilon: float
     steps: int
     step_size: float
+    clip_start: bool = True
 
     def settings(self) -> dict[str, float]:
         """Return what the record of a training must say about its attack."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("clip_start", True)}
 
     def attack(self, pixels: Tensor, starts: Tensor, gradient: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the images to learn from.
@@ -61,6 +66,7 @@ class Adversary:
             steps=self.steps,
             step_size=self.step_size,
             direction=lambda moved: gradient(moved).sign_(),
+            clip_start=self.clip_start,
         )
 
     def alter(
@@ -89,7 +95,10 @@ class RandomStarts:
         return torch.from_numpy(out).to(like.device)
 
 
-_SETTINGS = {"fgsm": {"steps": 1, "step_size": 1.25}, "pgd": {"steps": 7, "step_size": 2.5 / 7}}
+_ADVERSARIES: dict[str, Callable[[float], Adversary]] = {
+    "fgsm": lambda epsilon: Adversary(epsilon, steps=1, step_size=1.25, clip_start=False),
+    "pgd": lambda epsilon: Adversary(epsilon, steps=7, step_size=2.5 / 7),
+}
 """``fgsm``: Wong, Rice and Kolter 2020, "Fast is better than free", algorithm 3, with their step of 1.25 epsilon.
 ``pgd``: Madry et al. 2018, section 2.1; seven steps as in their training on CIFAR10, of 2.5 epsilon in all."""
 
@@ -98,5 +107,4 @@ def adversary_of(config: Configuration) -> Adversary | None:
     """Return the attack in the training steps of a configuration, or None for standard training."""
     if config.training == "standard":
         return None
-    settings = _SETTINGS[config.training]
-    return Adversary(config.training_epsilon, int(settings["steps"]), settings["step_size"])
+    return _ADVERSARIES[config.training](config.training_epsilon)

@@ -158,6 +158,7 @@ def climb(
     steps: int,
     step_size: float,
     direction: Callable[[Tensor], Tensor],
+    clip_start: bool = True,
 ) -> Tensor:
     """Return images altered step by step, each step brought back into the budget and [0, 1].
 
@@ -171,9 +172,13 @@ def climb(
         Length of a step, in units of `epsilon`.
     direction
         Returns for altered images where to go, in [-1, 1] for each pixel.
+    clip_start
+        Whether the start, too, is brought into [0, 1].
     """
     low, high = (pixels - epsilon).clamp_(min=0.0), (pixels + epsilon).clamp_(max=1.0)
-    moved = torch.add(pixels, start, alpha=epsilon).clamp_(low, high)
+    moved = torch.add(pixels, start, alpha=epsilon)
+    if clip_start:
+        moved.clamp_(low, high)
     for _ in range(steps):
         moved = moved.add_(direction(moved), alpha=step_size * epsilon).clamp_(low, high)
     return moved

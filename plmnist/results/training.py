@@ -96,6 +96,7 @@ def complete_training(folder: Path, config: Configuration) -> TrainFiles | None:
         fits = (
             record["format"] == FORMAT
             and record["config"] == config.training_mapping()
+            and record.get("adversary") == _adversary_entry(config).get("adversary")
             and record["data_sha256"] == data_hashes(config.dataset)
         )
         if not fits:
@@ -193,6 +194,8 @@ def load_network(folder: Path | str) -> Classifier:
 
 
 def _adversary_entry(config: Configuration) -> dict[str, dict[str, float]]:
+    if config.training == "standard":
+        return {}  # and no torch is imported
     from plmnist.adversary import adversary_of
 
     adversary = adversary_of(config)

@@ -11,7 +11,7 @@ from plmnist.attacks import attack_images
 from plmnist.epochs import draw_epoch
 from plmnist.evaluation import cross_entropy
 from plmnist.perturbations import PGD, Target
-from plmnist.results import TrainFiles
+from plmnist.results import TRAIN_RECORD, TrainFiles, complete_training, save_training
 from plmnist.training import train
 
 
@@ -55,7 +55,7 @@ def test_altered_images_stay_within_budget_and_range_and_raise_the_loss(digits, 
     before = pixels.clone()
     losses = []
     for steps in (0, 1, 7):
-        adversary = Adversary(0.1, steps, 1.25 if steps == 1 else 2.5 / 7)
+        adversary = Adversary(0.1, steps, 1.25 if steps == 1 else 2.5 / 7, clip_start=steps != 1)
         altered = adversary.attack(pixels, RandomStarts(1, 1).take(pixels), gradient)
         assert 0 <= altered.min() <= altered.max() <= 1
         assert (altered - pixels).abs().max() <= 0.1 + 1e-7
@@ -69,7 +69,7 @@ def test_one_step_is_the_fast_attack_of_wong_rice_and_kolter(digits, make_config
     """Their algorithm 3 in its own terms: delta = clip(delta + 1.25 eps sign(grad at x + delta), -eps, eps)."""
     network = train(make_config(num_epochs=5), data=digits).network
     adversary = adversary_of(make_config(training="fgsm", training_epsilon=0.08))
-    assert adversary == Adversary(0.08, 1, 1.25)
+    assert adversary == Adversary(0.08, 1, 1.25, clip_start=False)
     pixels, labels = digits.test.pixels().double(), digits.test.labels
     starts = RandomStarts(3, 2).take(pixels).double()
     target = Target(network)
@@ -77,7 +77,8 @@ def test_one_step_is_the_fast_attack_of_wong_rice_and_kolter(digits, make_config
     def direction(moved):
         return target.gradient_sign(moved, labels)[0]
 
-    delta = (0.08 * starts).maximum(-pixels).minimum(1 - pixels)
+    delta = 0.08 * starts
+    assert (pixels + delta).min() < -0.07  # the gradient is taken there, as they do
     delta = (delta + 1.25 * 0.08 * direction(pixels + delta)).clamp(-0.08, 0.08)
     expected = pixels + delta.maximum(-pixels).minimum(1 - pixels)
     assert torch.allclose(adversary.attack(pixels, starts, direction), expected, atol=1e-12)
@@ -111,7 +112,19 @@ def test_record_says_how_the_training_attacked(digits, make_config):
     assert "adversary" not in record()
     of_pgd = record(training="pgd", training_epsilon=0.1)
     assert of_pgd["adversary"] == {"epsilon": 0.1, "steps": 7, "step_size": 2.5 / 7}
+    of_fgsm = record(training="fgsm", training_epsilon=0.1)
+    assert of_fgsm["adversary"] == {"epsilon": 0.1, "steps": 1, "step_size": 1.25, "clip_start": False}
     assert (of_pgd["config"]["training"], of_pgd["config"]["training_epsilon"]) == ("pgd", 0.1)
+
+
+def test_training_with_another_adversary_is_not_taken_for_done(digits, make_config, tmp_path):
+    config = make_config(num_epochs=1, training="fgsm", training_epsilon=0.1)
+    save_training(tmp_path, TrainFiles.of(train(config, data=digits)))
+    assert complete_training(tmp_path, config) is not None
+    record = json.loads((tmp_path / TRAIN_RECORD).read_bytes())
+    del record["adversary"]["clip_start"]
+    (tmp_path / TRAIN_RECORD).write_text(json.dumps(record))
+    assert complete_training(tmp_path, config) is None
 
 
 def test_tiny_budget_is_nearly_standard_training(digits, make_config):
