@@ -10,8 +10,14 @@ from typing import Any
 from pointillist.definition.directives import DIRECTIVES, Directives, combine, evaluate
 from pointillist.definition.marks import with_directives
 from pointillist.errors import DirectivesError
+from pointillist.later import names_from
 
 __all__ = ["DIRECTIVES", "Directives", "DirectivesError", "combine", "evaluate"]
+
+_KINDS = "FORK GET_EXECUTABLE MEMORY NGPU NP NRANKS OMP_NUM_THREADS PROCESSOR_FRACTION WALLTIME".split()
+_OLDER = [f"_{name}" for name in (*_KINDS, "Directive", "Directives", "no_aggregation")]
+
+__getattr__ = names_from(__name__, {name: f"pointillist.definition.older_directives:{name}" for name in _OLDER})
 
 
 class _CallableModule(ModuleType):

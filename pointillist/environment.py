@@ -13,6 +13,8 @@ from pointillist.cluster.environments import (
     make_environment,
     template_filter,
 )
+from pointillist.cluster.older_partitions import NodeTypes as _NodeTypes
+from pointillist.cluster.older_partitions import PartitionConfig as _PartitionConfig
 
 __all__ = [
     "ComputeEnvironment",
@@ -23,6 +25,8 @@ __all__ = [
     "LocalEnvironment",
     "StandardEnvironment",
     "TestEnvironment",
+    "_NodeTypes",
+    "_PartitionConfig",
     "get_environment",
     "make_environment",
     "template_filter",

@@ -261,6 +261,8 @@ _BY_OTHER_NAMES = {
     "classlabel": "pointillist.definition.labels:classlabel",
     "label": "pointillist.definition.labels:label",
     "staticlabel": "pointillist.definition.labels:staticlabel",
+    "_AggregateStoresCursor": "pointillist.definition.stores:AggregateStoresCursor",
+    "_JobAggregateCursor": "pointillist.definition.stores:JobAggregateCursor",
     "TrackOperations": "pointillist.execution.tracking:TrackOperations",
 }
 """What programs import from ``flow.project``; here it lives elsewhere."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.data import DataSpace
 from pointillist.definition.declarations import Declarations
+from pointillist.definition.groups import job_operation_id
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.definition.registry import Definition
 
@@ -55,6 +56,15 @@ class Study(Declarations, DataSpace):
     @_environment.setter
     def _environment(self, environment: Any) -> None:
         self._chosen_environment = environment
+
+    @property
+    def _id_separator(self) -> str:
+        # An environment may have been given, or hold no separator; none is detected for the sake of an id.
+        return getattr(self._chosen_environment, "JOB_ID_SEPARATOR", "/")
+
+    def _job_operation_id(self, aggregate_id: str, operations: Collection[str]) -> str:
+        """Return the id of some operations on an aggregate, by which signac-flow knows them on a cluster."""
+        return job_operation_id(type(self).__name__, self._path, aggregate_id, operations, self._id_separator)
 
     @property
     def state_folder(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pointillist.cluster.clusters import CLUSTERS
 from pointillist.cluster.errors import EnvironmentNotFound
+from pointillist.cluster.older_partitions import PartitionConfig
 from pointillist.cluster.partitions import Cluster, choose_partition
 from pointillist.cluster.schedulers import scheduler_class
 from pointillist.cluster.schedulers.base import Scheduler
@@ -62,6 +63,8 @@ class ComputeEnvironment:
     template: ClassVar[str] = "base_script.sh"
     mpi_cmd: ClassVar[str] = "mpiexec"
     cluster: ClassVar[Cluster | None] = None
+    _partition_config: ClassVar[PartitionConfig | None] = None
+    """Its partitions in the form of signac-flow, where ``cluster`` is not given."""
     DEBUG: ClassVar[bool] = False
     JOB_ID_SEPARATOR: ClassVar[str] = "/"
     _number: ClassVar[int] = -1
@@ -120,7 +123,7 @@ class ComputeEnvironment:
             When none can hold it.
         """
         if cls.cluster is None or not cls.cluster.partitions:
-            return request
+            return request if cls._partition_config is None else cls._partition_config.place(request)
         from dataclasses import replace
 
         return replace(request, partition=choose_partition(cls.cluster, request).name)

@@ -140,6 +140,13 @@ class aggregator:
         """Declare the aggregator of an operation; the same as ``operation(aggregator=...)``."""
         return mark(function, aggregator=self)
 
+    def __eq__(self, other: object) -> bool:
+        """Say whether both make the same aggregates of any jobs, as far as that can be known: each job on its own."""
+        return self is other or (isinstance(other, aggregator) and self.is_single and other.is_single)
+
+    def __hash__(self) -> int:
+        return hash(aggregator) if self.is_single else id(self)
+
     def aggregates(self, source: JobSource, job_ids: Sequence[str]) -> list[Aggregate]:
         """Group jobs, in a deterministic order."""
         if self.is_single:

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.directives import Directives, evaluate
-from pointillist.definition.groups import job_operation_id
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.execution.commands import exec_command, shell_command
 from pointillist.execution.planning import planned
@@ -36,11 +35,7 @@ class JobOperation:
     @cached_property
     def id(self) -> str:
         """The name under which a scheduler knows it; the same as signac-flow's."""
-        # An environment may have been given, or hold no separator; none is detected for the sake of an id.
-        separator = getattr(self._project._chosen_environment, "JOB_ID_SEPARATOR", "/")
-        return job_operation_id(
-            type(self._project).__name__, self._project.path, self._task.aggregate.id, [self.name], separator
-        )
+        return self._project._job_operation_id(self._task.aggregate.id, [self.name])
 
     @cached_property
     def directives(self) -> Directives:

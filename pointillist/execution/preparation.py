@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.cluster.errors import ClusterError, NoPartitionFits, RequestError
 from pointillist.cluster.schedulers.requests import After, Array, Dependency, Request
-from pointillist.definition.groups import job_operation_id
 from pointillist.execution.chains import chained
 from pointillist.execution.parcels import Element, Line, Parcel, elements_of, parcels_of
 from pointillist.execution.scripts import (
@@ -215,7 +214,7 @@ class _Maker:
         token = secrets.token_hex(5)
         label = "+".join(parcel.operations)
         file = re.sub(r"[^\w.-]", "-", label, flags=re.ASCII)[:60]
-        name = "/".join([type(self._project).__name__[:12], file[:40], token])
+        name = self._project._id_separator.join([type(self._project).__name__[:12], file[:40], token])
         request = self._request(parcel, name, f"{file}-{token}")
         text, seen = self._render(parcel, request)
         self._look_for_unheeded(parcel, seen)
@@ -314,7 +313,7 @@ class _Maker:
         count = f"{len(ids)} tasks in one process" if len(ids) > 1 else ids[0]
         return ScriptLine(
             name=name,
-            id=job_operation_id(type(self._project).__name__, self._project.path, ids[0], names),
+            id=self._project._job_operation_id(ids[0], names),
             cmd=command,
             directives=Observed(directives, seen),
             what=f"{name}: {count if slots is None else f'element of {elements}'}",

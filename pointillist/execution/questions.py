@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.aggregates import Aggregate
-from pointillist.definition.groups import job_operation_id
 from pointillist.errors import PointillistError, SelectionError
 from pointillist.state.plan import Plan, Task
 
@@ -62,7 +61,7 @@ def job_status(
         task = plan.find(name, job.id)
         if task is None:
             continue
-        known_as = job_operation_id(type(project).__name__, project.path, job.id, [name])
+        known_as = project._job_operation_id(job.id, [name])
         try:
             completed = plan.is_complete(task)
             eligible = not completed and plan.is_ready(task)

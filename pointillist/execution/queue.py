@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.older import JobStatus, OlderClusterJob
-from pointillist.definition.groups import job_operation_id
 from pointillist.execution.following import ledger_of
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def scheduler_jobs(project: Study, scheduler: Any) -> Iterator[OlderClusterJob]:
         else:
             elements = submission.elements if index is None else submission.elements[index : index + 1]
             members = [
-                job_operation_id(type(project).__name__, project.path, aggregate_id, [operation])
+                project._job_operation_id(aggregate_id, [operation])
                 for element in elements
                 for operation, aggregate_id in element
             ]

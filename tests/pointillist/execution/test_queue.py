@@ -10,7 +10,7 @@ import pytest
 import signac
 
 from pointillist import FlowProject
-from pointillist.environment import ComputeEnvironment
+from pointillist.environment import ComputeEnvironment, _PartitionConfig
 from pointillist.errors import SubmitError, TemplateError
 from pointillist.scheduling.base import ClusterJob, JobStatus, Scheduler
 
@@ -97,3 +97,22 @@ def test_a_template_that_refuses_is_a_template_error(project: Any) -> None:
     (folder / "script.sh").write_text('{% raise "not on this cluster" %}')
     with pytest.raises(TemplateError, match="not on this cluster"):
         project.submit(pretend=True)
+
+
+def test_names_have_the_separator_of_the_environment(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project._environment, "JOB_ID_SEPARATOR", "-")
+    ids = {operation.id for operation in project._next_operations()}
+    project.submit()
+    scripts = "".join(Queue.waiting.values())
+    assert not any("/" in name for name in [*Queue.waiting, *ids])
+    assert {job.name() for job in project.scheduler_jobs(Queue())} == ids
+    assert all(name in scripts for name in Queue.waiting)
+
+
+def test_force_skips_the_check_of_partitions(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _PartitionConfig(gpus_per_node={"gpu": 4})
+    monkeypatch.setattr(project._environment, "_partition_config", config)
+    with pytest.raises(SubmitError, match="for jobs that use them"):
+        project.submit(partition="gpu")
+    assert not Queue.waiting
+    assert len(project.submit(partition="gpu", force=True)) == 3

@@ -1,0 +1,1 @@
+"""What signac-flow keeps in modules of these names."""
