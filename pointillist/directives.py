@@ -14,8 +14,8 @@ from pointillist.later import names_from
 
 __all__ = ["DIRECTIVES", "Directives", "DirectivesError", "combine", "evaluate"]
 
-_KINDS = "FORK GET_EXECUTABLE MEMORY NGPU NP NRANKS OMP_NUM_THREADS PROCESSOR_FRACTION WALLTIME".split()
-_OLDER = [f"_{name}" for name in (*_KINDS, "Directive", "Directives", "no_aggregation")]
+_OLDER = {"_Directive", "_Directives", "_FORK", "_GET_EXECUTABLE", "_MEMORY", "_NGPU", "_NP", "_NRANKS"}
+_OLDER |= {"_OMP_NUM_THREADS", "_PROCESSOR_FRACTION", "_WALLTIME", "_no_aggregation"}
 
 __getattr__ = names_from(__name__, {name: f"pointillist.definition.older_directives:{name}" for name in _OLDER})
 

@@ -235,9 +235,9 @@ def _report(prepared: Prepared, outcome: Outcome) -> int:
 
 
 def _template_help(project: FlowProject, wishes: Wishes) -> int:
-    from pointillist.execution.scripts import FILTERS
+    from pointillist.execution.filters import FILTERS
 
-    filters = sorted({*FILTERS, "get_config_value", "get_account_name", *project._environment.filters()})
+    filters = sorted({*FILTERS, *project._environment.filters()})
     print(TEMPLATE_HELP.format(options=", ".join(sorted(wishes.options)), filters=", ".join(filters)))
     return EXIT_OK
 

@@ -161,7 +161,7 @@ class _Directives(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self)})"
 
-    def update(self, other: Any = (), /, aggregate: bool = False, parallel: bool = False, **more: Any) -> None:  # type: ignore[override]
+    def update(self, other: Any = (), /, aggregate: bool = False, parallel: bool = False, **more: Any) -> None:
         """Take the values of another mapping, or combine them with those that are here.
 
         Parameters

@@ -97,5 +97,3 @@ class JobAggregateCursor:
 
     def __contains__(self, jobs: Jobs) -> bool:
         return len(jobs) == 1 and jobs[0] in self._jobs
-
-

@@ -23,7 +23,6 @@ from pointillist.execution.scripts import (
     Renderer,
     Script,
     ScriptLine,
-    ScriptProject,
     carries_array,
     passes_signal_on,
     run_command,
@@ -194,7 +193,7 @@ class _Maker:
         self._units = units
         self.warnings: list[str] = []
         folders = [os.path.join(project.path, "templates")]
-        self._renderer = Renderer(folders, environment, _config(project))
+        self._renderer = Renderer(folders, environment)
 
     def parcels(self, elements: list[Element]) -> list[Parcel]:
         """Put elements together, in arrays where the scheduler and the template have them."""
@@ -281,7 +280,7 @@ class _Maker:
             lines.append(self._line(line, slots, len(parcel.elements), seen))
             first = end
         script = Script(
-            project=ScriptProject(path=self._project.path, name=type(self._project).__name__),
+            project=self._project,
             environment=self._environment,
             request=request,
             lines=lines,
@@ -346,16 +345,3 @@ class _LazyJobs(tuple[Any, ...]):
 
     def __len__(self) -> int:
         return len(self._open())  # type: ignore[attr-defined]
-
-
-def _config(project: FlowProject) -> Callable[[str], Any]:
-    def look(key: str) -> Any:
-        value: Any = project.signac_project.config
-        for part in key.split("."):
-            try:
-                value = value[part]
-            except (KeyError, TypeError):
-                return None
-        return value
-
-    return look

@@ -6,14 +6,12 @@ that reaches the shell is quoted here.
 
 from __future__ import annotations
 
-import datetime
 import functools
-import math
 import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +19,8 @@ from pointillist.cluster.environments import ComputeEnvironment
 from pointillist.cluster.errors import TemplateError
 from pointillist.cluster.schedulers.base import Scheduler
 from pointillist.cluster.schedulers.requests import Request
-from pointillist.definition.directives import memory_gigabytes
 from pointillist.errors import EXIT_AGAIN
+from pointillist.execution.filters import FILTERS
 from pointillist.execution.requeues import WARNING
 from pointillist.state.place import CLUSTER_JOB_VARIABLE, START_VARIABLE, SUBMISSION_VARIABLE, WARN_VARIABLE
 
@@ -108,22 +106,13 @@ class ScriptLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScriptProject:
-    """What templates may know of the project."""
-
-    path: str
-    name: str
-
-    def __str__(self) -> str:
-        return self.path
-
-
-@dataclass(frozen=True, kw_only=True)
 class Script:
     """Everything a script is made from.
 
     Attributes
     ----------
+    project
+        The project itself, for templates; with ``path``.
     request
         What the cluster job, or each element of the array, asks for.
     lines
@@ -140,7 +129,7 @@ class Script:
         Takes what the template has looked at.
     """
 
-    project: ScriptProject
+    project: Any
     environment: type[ComputeEnvironment]
     request: Request
     lines: Sequence[ScriptLine]
@@ -202,16 +191,9 @@ class Renderer:
         Where templates are looked for before those of the package.
     environment
         Whose filters are added.
-    config
-        Returns a value of the user's configuration by its dotted key, or None.
     """
 
-    def __init__(
-        self,
-        folders: Sequence[str],
-        environment: type[ComputeEnvironment],
-        config: Callable[[str], Any] = lambda key: None,
-    ) -> None:
+    def __init__(self, folders: Sequence[str], environment: type[ComputeEnvironment]) -> None:
         import jinja2
 
         self._folders = [*folders, PACKAGED_TEMPLATES]
@@ -220,14 +202,7 @@ class Renderer:
             trim_blocks=True,
             extensions=[_raise_extension(), "jinja2.ext.do"],
         )
-        self._jinja.filters.update(
-            FILTERS
-            | {
-                "get_config_value": functools.partial(_config_value, config),
-                "get_account_name": functools.partial(_account_name, config),
-            }
-            | environment.filters()
-        )
+        self._jinja.filters.update(FILTERS | environment.filters())
         self._environment = environment
 
     def render(self, script: Script, scheduler: Scheduler | None) -> str:
@@ -335,137 +310,6 @@ def _own_lines(request: Request, scheduler: Scheduler | None) -> list[str]:
         left_s = request.walltime_s - request.signal_before_s
         lines.append(f'export {WARN_VARIABLE}="$(($(date +%s) + {left_s}))"')
     return lines
-
-
-# ---------------------------------------------------------------------------- filters
-
-
-def format_timedelta(delta: datetime.timedelta, style: str = "HH:MM:SS") -> str:
-    """Return a time as hours, minutes and seconds; more than a day is more than 24 hours."""
-    hours, rest = divmod(math.ceil(delta.total_seconds() - 1e-6), 3600)
-    minutes, seconds = divmod(rest, 60)
-    if style == "HH:MM":
-        minutes += seconds > 0
-        return f"{hours + minutes // 60:02d}:{minutes % 60:02d}"
-    if style != "HH:MM:SS":
-        raise TemplateError(f"format_timedelta knows the styles HH:MM:SS and HH:MM, not {style!r}.")
-    return f"{hours:02d}:{minutes:02d}:{seconds:02d}"
-
-
-def format_memory(memory: float) -> str:
-    """Return gigabytes as a scheduler wants them: ``4G``, or ``512M`` where they are no whole number."""
-    return f"{int(memory)}G" if float(memory).is_integer() else f"{math.ceil(memory * 1024)}M"
-
-
-def identical(values: Iterable[Any]) -> Any:
-    """Return the one value that all have."""
-    found = list(values)
-    if any(value != found[0] for value in found):
-        raise TemplateError(f"All values must be the same, and there are {', '.join(map(str, found))}.")
-    return found[0] if found else None
-
-
-def with_np_offset(operations: Iterable[ScriptLine]) -> Iterable[ScriptLine]:
-    """Yield the operations, each with how many processors those before it use, as the directive ``np_offset``."""
-    offset = 0
-    for operation in operations:
-        if isinstance(operation.directives, dict):
-            operation.directives.setdefault("np_offset", offset)
-        offset += int(operation.directives.get("np") or 1)
-        yield operation
-
-
-def calc_tasks(
-    operations: Iterable[ScriptLine], name: str, parallel: bool = False, allow_mixed_resources: bool = False
-) -> int:
-    """Return how much of a countable directive operations need together."""
-    counts = [
-        math.ceil(float(one.directives.get(name) or 0) * float(one.directives.get("processor_fraction") or 1))
-        for one in operations
-    ]
-    if len(set(counts)) > 1 and not allow_mixed_resources:
-        raise TemplateError(
-            f"The operations of one bundle ask for different {name}: {', '.join(map(str, sorted(set(counts))))}.",
-            hint="Bundle operations that ask for the same, or use --force.",
-        )
-    return sum(counts) if parallel else max(counts, default=0)
-
-
-def calc_walltime(operations: Iterable[ScriptLine], parallel: bool = False) -> datetime.timedelta | None:
-    """Return how long operations take together; None when none says."""
-    times = [one.directives["walltime"] for one in operations if one.directives.get("walltime") is not None]
-    if not times:
-        return None
-    return max(times) if parallel else sum(times, datetime.timedelta())
-
-
-def calc_memory(operations: Iterable[ScriptLine], parallel: bool = False) -> float:
-    """Return how much memory operations need together, in gigabytes; 0 when none says."""
-    sizes = [memory_gigabytes(one.directives.get("memory")) or 0.0 for one in operations]
-    return sum(sizes) if parallel else max(sizes, default=0.0)
-
-
-def calc_num_nodes(tasks: int, processors_per_node: int = 1, threshold: float = 0.0, name: str = "task") -> int:
-    """Return how many nodes hold some tasks; refuse where they would be used less than ``threshold``."""
-    nodes = max(1, -(-int(tasks) // int(processors_per_node)))
-    return check_utilization(nodes, tasks, processors_per_node, threshold, name)
-
-
-def check_utilization(
-    nodes: int, tasks: int, processors_per_node: int, threshold: float = 0.9, name: str = "task"
-) -> int:
-    """Return the number of nodes; refuse where they would be used less than ``threshold``."""
-    used = tasks / (nodes * processors_per_node)
-    if used < threshold:
-        raise TemplateError(
-            f"{tasks} {name}s would use {used:.0%} of {nodes} nodes with {processors_per_node} processors each,"
-            f" and at least {threshold:.0%} are wanted"
-        )
-    return nodes
-
-
-def homogeneous_openmp_mpi_config(operations: Iterable[ScriptLine]) -> bool:
-    """Whether all operations have the same ranks and threads."""
-    shapes = {(one.directives.get("nranks"), one.directives.get("omp_num_threads")) for one in operations}
-    return len(shapes) <= 1
-
-
-def print_warning(message: str) -> str:
-    """Print a warning on standard error."""
-    print(f"Warning: {message}", file=sys.stderr)
-    return ""
-
-
-FILTERS: dict[str, Callable[..., Any]] = {
-    "format_timedelta": format_timedelta,
-    "format_memory": format_memory,
-    "identical": identical,
-    "with_np_offset": with_np_offset,
-    "calc_tasks": calc_tasks,
-    "calc_walltime": calc_walltime,
-    "calc_memory": calc_memory,
-    "calc_num_nodes": calc_num_nodes,
-    "check_utilization": check_utilization,
-    "homogeneous_openmp_mpi_config": homogeneous_openmp_mpi_config,
-    "print_warning": print_warning,
-    "quote_argument": lambda value: shlex.quote(str(value)),
-}
-
-
-def _config_value(config: Callable[[str], Any], key: str, ns: str | None = None, default: Any = None) -> Any:
-    value = config(f"flow.{ns}.{key}" if ns else f"flow.{key}")
-    return default if value is None else value
-
-
-def _account_name(config: Callable[[str], Any], environment: Any, required: bool = False) -> Any:
-    name = getattr(environment, "__name__", str(environment))
-    account = config(f"flow.{name}.account")
-    if account is None and required:
-        raise TemplateError(
-            f"The environment {name} needs an account.",
-            hint=f"Set it once: signac config set flow.{name}.account ACCOUNT, or give --account.",
-        )
-    return account
 
 
 @functools.cache

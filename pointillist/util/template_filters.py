@@ -1,9 +1,6 @@
 """The filters of script templates, as functions."""
 
-from typing import Any
-
-from pointillist.execution.scripts import (
-    _account_name,
+from pointillist.execution.filters import (
     calc_memory,
     calc_num_nodes,
     calc_tasks,
@@ -11,6 +8,7 @@ from pointillist.execution.scripts import (
     check_utilization,
     format_memory,
     format_timedelta,
+    get_account_name,
     homogeneous_openmp_mpi_config,
     identical,
     print_warning,

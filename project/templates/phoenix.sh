@@ -2,7 +2,7 @@
 {% extends "slurm.sh" %}
 {% block preamble %}
 {{ super() }}
-{% set account = account or environment|get_account_name %}
+{% set account = account or project|get_account_name %}
 {% if account %}
 #SBATCH --account={{ account|quote_argument }}
 {% endif %}

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from pointillist.cluster.errors import TemplateError
 from pointillist.cluster.schedulers.requests import Array, Request
 from pointillist.definition.directives import evaluate
 from pointillist.execution.needs import at_once, needs_of, one_after_another
-from pointillist.execution.scripts import Renderer, Script, ScriptLine, ScriptProject, carries_array, run_command
+from pointillist.execution.scripts import Renderer, Script, ScriptLine, carries_array, run_command
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "scripts"
@@ -99,7 +100,7 @@ class Case:
         if array:
             elements = [[f"{n:032x}" for n in range(e * count, (e + 1) * count)] for e in range(self.elements)]
         script = Script(
-            project=ScriptProject(path=self.path, name="Project"),
+            project=SimpleNamespace(path=self.path, config={}, _environment=self.environment),
             environment=self.environment,
             request=request,
             lines=lines,
@@ -204,7 +205,7 @@ def test_script_does_all_its_work_and_reports_what_failed(tmp_path: Path, parall
     commands = ["touch one", "false", "touch three; (exit 3)"]
     lines = [ScriptLine(name="a", id=str(n), cmd=f"( {c} )", directives=evaluate({})) for n, c in enumerate(commands)]
     script = Script(
-        project=ScriptProject(path=str(folder), name="P"),
+        project=SimpleNamespace(path=str(folder)),
         environment=StandardEnvironment,
         request=Request(name="a"),
         lines=lines,
@@ -219,7 +220,7 @@ def test_script_does_all_its_work_and_reports_what_failed(tmp_path: Path, parall
 def test_templates_of_the_project_come_first_and_missing_ones_are_named(tmp_path: Path) -> None:
     (tmp_path / "slurm.sh").write_text("#!/bin/sh\necho mine\n")
     script = Script(
-        project=ScriptProject(path="/p", name="P"),
+        project=SimpleNamespace(path="/p"),
         environment=DefaultSlurmEnvironment,
         request=Request(name="a"),
         lines=[],
@@ -235,7 +236,7 @@ def test_templates_of_the_project_come_first_and_missing_ones_are_named(tmp_path
 def test_template_may_refuse() -> None:
     lines = [ScriptLine(name="a", id=str(n), cmd="true", directives=evaluate(CUSTOM)) for n in range(10)]
     script = Script(
-        project=ScriptProject(path="/p", name="P"),
+        project=SimpleNamespace(path="/p"),
         environment=Older,
         request=Request(name="a"),
         lines=lines,
