@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pointillist.cli.entry import Main
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.later import names_from
-from pointillist.study import Study
+from pointillist.older import OlderProject
 
 if TYPE_CHECKING:
     from pointillist.state.submissions import Submission
 
 
-class FlowProject(Study):
+class FlowProject(OlderProject):
     """A study: the operations declared on this class, over the jobs of a signac project.
 
     Everything that a ``signac.Project`` can do, it can do too: ``open_job``, ``find_jobs``, iteration, ...

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from pointillist.definition.marks import mark
+
+if TYPE_CHECKING:
+    from pointillist.definition.stores import AggregateStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,7 +88,7 @@ class aggregator:
         ):
             if value is not None and not allowed(value):
                 raise TypeError(f"aggregator: {name} can't be {value!r}.")
-        self._function = aggregator_function
+        self._aggregator_function = aggregator_function or _all_together
         self._sort_by = sort_by
         self._sort_ascending = bool(sort_ascending)
         self._select = select
@@ -136,6 +139,15 @@ class aggregator:
         self._group = group
         return self
 
+    @property
+    def _is_default_aggregator(self) -> bool:
+        return self.is_single
+
+    def _create_AggregateStore(self, project: Any) -> AggregateStore:
+        from pointillist.definition.stores import AggregateStore
+
+        return AggregateStore(self, project)
+
     def __call__(self, function: F) -> F:
         """Declare the aggregator of an operation; the same as ``operation(aggregator=...)``."""
         return mark(function, aggregator=self)
@@ -165,10 +177,14 @@ class aggregator:
         return [aggregate_of(group) for group in groups if group]
 
     def _by_function(self, source: JobSource, ids: list[str]) -> Iterable[Iterable[str]]:
-        if self._function is None:
+        if self._aggregator_function is _all_together:
             return [ids]
-        groups = self._function([source.job(i) for i in ids])
+        groups = self._aggregator_function([source.job(i) for i in ids])
         return ([job.id for job in group] for group in groups)
+
+
+def _all_together(jobs: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    yield tuple(jobs)
 
 
 _MISSING = object()

@@ -371,4 +371,10 @@ class _LiveFacts:
         return all(self.holds(condition, Aggregate(i, (i,))) for i in aggregate.job_ids)
 
     def operation_of(self, function: Callable[..., Any]) -> Operation:
-        raise TypeError("A condition on other operations can only be asked by a project.")
+        definition = next((d for j in self._jobs.values() if (d := getattr(j.project, "definition", None))), None)
+        if definition is None:
+            raise TypeError(
+                "A condition on other operations can only be asked by a project, or of jobs that it has opened."
+            )
+        operation: Operation = definition.operation_of(function)
+        return operation

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from pointillist.definition.aggregates import EACH_JOB, aggregator
+from pointillist.definition.older import OlderGroup
 from pointillist.definition.operations import Operation
 from pointillist.errors import DefinitionError, OverlapError, SelectionError, near_matches
 
@@ -49,7 +50,7 @@ class GroupDecorator:
 
 
 @dataclass
-class Group:
+class Group(OlderGroup):
     """Operations that are selected and submitted together.
 
     Parameters

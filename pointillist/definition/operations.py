@@ -10,11 +10,12 @@ from typing import Any
 from pointillist.definition.aggregates import EACH_JOB, aggregator
 from pointillist.definition.conditions import Condition
 from pointillist.definition.hooks import HookChain
+from pointillist.definition.older import OlderOperation
 from pointillist.errors import DefinitionError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operation:
+class Operation(OlderOperation):
     """A part of the study.
 
     Parameters

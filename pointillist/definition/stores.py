@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pointillist.definition.aggregates import aggregator, get_aggregate_id
-
 if TYPE_CHECKING:
+    from pointillist.definition.aggregates import aggregator
     from pointillist.study import Study
 
 Jobs = tuple[Any, ...]
@@ -72,7 +71,8 @@ class AggregateStoresCursor:
         return len(self._all())
 
     def __contains__(self, jobs: Iterable[Any]) -> bool:
-        return get_aggregate_id(jobs) in self._all()
+        wanted = {job.id for job in jobs}
+        return any(wanted == {job.id for job in found} for found in self._all().values())
 
 
 class JobAggregateCursor:

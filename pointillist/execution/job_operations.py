@@ -76,7 +76,10 @@ def next_operations(
     """Yield what could run now, job by job."""
     plan, selection = planned(project, jobs, names, ignore_conditions)
     by_aggregate: dict[str, list[JobOperation]] = {}
-    for operation in job_operations(project, plan, selection, (State.ELIGIBLE, State.FAILED)):
+    # What a cluster has taken on counts as well: a program may ask for its id to find it there.
+    for operation in job_operations(project, plan, selection, (State.ELIGIBLE, State.FAILED, State.QUEUED)):
+        if plan.state(operation._task) is State.QUEUED and not plan.is_ready(operation._task):
+            continue
         by_aggregate.setdefault(operation._task.aggregate.id, []).append(operation)
     for operations in by_aggregate.values():
         for operation in operations:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pointillist.definition.aggregates import Aggregate
+from pointillist.definition.aggregates import Aggregate, get_aggregate_id
 from pointillist.errors import PointillistError, SelectionError
+from pointillist.execution.following import ledger_of
 from pointillist.state.plan import Plan, Task
 
 if TYPE_CHECKING:
     from pointillist.study import Study
 
-UNKNOWN_TO_SCHEDULERS = 1
+UNKNOWN_TO_SCHEDULERS, SUBMITTED = 1, 4
+"""Two of the numbers by which signac-flow writes scheduler status down."""
 
 
 def plan_of(project: Study, job: Any) -> Plan:
@@ -49,7 +51,7 @@ def job_status(
 ) -> dict[str, Any]:
     """Return what is known of one job; see :meth:`pointillist.project.FlowProject.get_job_status`."""
     plan = plan_of(project, job)
-    remembered = _remembered(project) if cached_status is None else cached_status
+    remembered = remembered_status(project) if cached_status is None else cached_status
     result: dict[str, Any] = {
         "job_id": job.id,
         "operations": {},
@@ -63,21 +65,13 @@ def job_status(
             continue
         known_as = project._job_operation_id(job.id, [name])
         try:
-            completed = plan.is_complete(task)
-            eligible = not completed and plan.is_ready(task)
+            result["operations"][name] = _answers(plan, task, remembered.get(known_as))
         except PointillistError as error:
             if not ignore_errors:
                 raise
             result["_operations_error"] = _in_words(error)
-            continue
-        result["operations"][name] = {
-            "scheduler_status": remembered.get(known_as, UNKNOWN_TO_SCHEDULERS),
-            "eligible": eligible,
-            "completed": completed,
-        }
     try:
-        texts = (label.of(plan.facts, job.id) for label in project.definition.labels.values())
-        result["labels"] = sorted({text for text in texts if text is not None})
+        result["labels"] = _labels(project, plan, job.id)
     except PointillistError as error:
         if not ignore_errors:
             raise
@@ -90,11 +84,47 @@ def _in_words(error: PointillistError) -> str:
     return "".join(traceback.format_exception_only(type(cause), cause)).strip()
 
 
-def _remembered(project: Study) -> Mapping[str, int]:
-    """Return the scheduler status that signac-flow has left in the project document."""
+def remembered_status(project: Study) -> dict[str, int]:
+    """Return the scheduler status of tasks by their ids, as last written down: by signac-flow, or by ``submit``."""
     try:
         with open(os.path.join(project.path, "signac_project_document.json"), encoding="utf-8") as file:
             status = json.load(file).get("_status", {})
     except (OSError, ValueError, AttributeError):
-        return {}
-    return status if isinstance(status, dict) else {}
+        status = {}
+    known: dict[str, int] = dict(status) if isinstance(status, dict) else {}
+    for submission in ledger_of(project).open():
+        for number in submission.open_elements():
+            for operation, aggregate_id in submission.elements[number]:
+                known[project._job_operation_id(aggregate_id, [operation])] = SUBMITTED
+    return known
+
+
+def status_of_aggregates(project: Study, aggregates: Iterable[tuple[Any, ...]] | None) -> list[dict[str, Any]]:
+    """Return what is known of each aggregate, in the form of signac-flow; of all when none are named."""
+    plan = project.plan()
+    wanted = None if aggregates is None else {get_aggregate_id(jobs) for jobs in aggregates}
+    remembered = remembered_status(project)
+    rows: dict[str, dict[str, Any]] = {}
+    for task in plan.tasks():
+        one, name = task.aggregate.id, task.operation.name
+        if wanted is None or one in wanted:
+            row = rows.setdefault(one, {"aggregate_id": one, "groups": {}, "labels": [], "_error": None})
+            row["groups"][name] = _answers(plan, task, remembered.get(project._job_operation_id(one, [name])))
+    for row in rows.values():
+        if row["aggregate_id"] in plan.workspace.job_ids:
+            row["labels"] = _labels(project, plan, row["aggregate_id"])
+    return list(rows.values())
+
+
+def _answers(plan: Plan, task: Task, scheduler_status: int | None) -> dict[str, Any]:
+    completed = plan.is_complete(task)
+    return {
+        "scheduler_status": UNKNOWN_TO_SCHEDULERS if scheduler_status is None else scheduler_status,
+        "eligible": not completed and plan.is_ready(task),
+        "completed": completed,
+    }
+
+
+def _labels(project: Study, plan: Plan, job_id: str) -> list[str]:
+    texts = (label.of(plan.facts, job_id) for label in project.definition.labels.values())
+    return sorted({text for text in texts if text is not None})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import pointillist
 from pointillist import errors
+from pointillist.util import misc
 
 
 def engine(folder: Path, *words: str, check: int = 0) -> subprocess.CompletedProcess[str]:
@@ -89,8 +91,14 @@ NAMES = {
         "staticlabel",
         "with_job",
     ],
-    "pointillist.aggregates": ["aggregator", "get_aggregate_id"],
-    "pointillist.directives": ["DirectivesError"],
+    "pointillist.aggregates": [
+        "_AggregateStore",
+        "_AggregateStoresCursor",
+        "_JobAggregateCursor",
+        "aggregator",
+        "get_aggregate_id",
+    ],
+    "pointillist.directives": ["DirectivesError", "_Directive", "_Directives", "_NP", "_WALLTIME"],
     "pointillist.environment": [
         "ComputeEnvironment",
         "DefaultLSFEnvironment",
@@ -98,6 +106,8 @@ NAMES = {
         "DefaultSlurmEnvironment",
         "StandardEnvironment",
         "TestEnvironment",
+        "_NodeTypes",
+        "_PartitionConfig",
         "get_environment",
         "template_filter",
     ],
@@ -125,6 +135,10 @@ NAMES = {
     ],
     "pointillist.scheduling": ["base", "lsf", "pbs", "slurm"],
     "pointillist.scheduling.base": ["ClusterJob", "JobStatus", "Scheduler"],
+    "pointillist.util": ["config", "misc", "template_filters"],
+    "pointillist.util.config": ["get_config_value"],
+    "pointillist.util.misc": ["redirect_log"],
+    "pointillist.util.template_filters": ["calc_tasks", "calc_walltime", "check_utilization", "get_account_name"],
 }
 
 
@@ -169,3 +183,26 @@ def test_members_of_a_project_are_there() -> None:
 def test_errors_keep_their_built_in_parents(error: type[Exception], parent: type[Exception]) -> None:
     assert issubclass(error, parent)
     assert str(error("what happened")) == "what happened"
+
+
+def test_surroundings_are_changed_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Path.cwd()
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    with misc._add_path_to_environment_pythonpath(tmp_path), misc._switch_to_directory(tmp_path):
+        assert Path.cwd() == tmp_path
+        assert os.environ["PYTHONPATH"] == f"{tmp_path}:/elsewhere"
+        with misc._switch_to_directory(None):
+            assert Path.cwd() == tmp_path
+    assert (Path.cwd(), os.environ["PYTHONPATH"]) == (here, "/elsewhere")
+    monkeypatch.delenv("PYTHONPATH")
+    with misc._add_cwd_to_environment_pythonpath():
+        assert os.environ["PYTHONPATH"] == str(here)
+    assert "PYTHONPATH" not in os.environ
+
+
+def test_a_mapping_can_be_read_from_its_values() -> None:
+    letters = misc._bidict({"a": 1}, b=2)
+    letters["c"] = 1
+    del letters["b"]
+    assert letters == {"a": 1, "c": 1}
+    assert (letters.inverse, len(letters)) == ({1: ["a", "c"]}, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ import pytest
 import signac
 
 from pointillist import FlowProject
-from pointillist.environment import ComputeEnvironment, _PartitionConfig
+from pointillist.environment import ComputeEnvironment, StandardEnvironment, _PartitionConfig
 from pointillist.errors import SubmitError, TemplateError
 from pointillist.scheduling.base import ClusterJob, JobStatus, Scheduler
 
@@ -116,3 +117,28 @@ def test_force_skips_the_check_of_partitions(project: Any, monkeypatch: pytest.M
         project.submit(partition="gpu")
     assert not Queue.waiting
     assert len(project.submit(partition="gpu", force=True)) == 3
+
+
+def test_what_is_known_of_the_queue_is_told_by_the_ids_of_tasks(project: Any) -> None:
+    ids = {operation.id for operation in project._next_operations()}
+    assert project._query_scheduler_status() == project._get_cached_scheduler_status() == {}
+    project.submit(bundle_size=2)
+    assert project._query_scheduler_status() == dict.fromkeys(ids, JobStatus.queued)
+    assert project._get_cached_scheduler_status() == dict.fromkeys(ids, JobStatus.submitted)
+    # What is in the queue could run as far as its conditions go.
+    assert {operation.id for operation in project._next_operations()} == ids
+    assert project.get_job_status(next(iter(project)))["operations"]["work"]["scheduler_status"] == 4
+
+
+def test_a_queue_that_gives_no_answer_is_told_or_ignored(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Any) -> Any:
+        raise SubmitError("the queue is closed")
+
+    monkeypatch.setattr(Queue, "jobs", broken)
+    with pytest.raises(SubmitError, match="closed"):
+        project._query_scheduler_status()
+    heard = io.StringIO()
+    assert project._query_scheduler_status(heard, ignore_errors=True) == {}
+    assert "closed" in heard.getvalue()
+    project._environment = StandardEnvironment
+    assert project._query_scheduler_status() == {}

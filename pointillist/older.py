@@ -1,0 +1,74 @@
+"""What programs written for signac-flow's insides ask of a project, by its private names.
+
+Each is a thin face of what the engine has; nothing of the engine uses them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from pointillist.definition.older import ConditionsByFunction, HooksByFunction
+from pointillist.study import Study
+
+if TYPE_CHECKING:
+    from pointillist.cluster.schedulers.older import JobStatus
+    from pointillist.definition.older_directives import _Directives
+
+
+class OlderProject(Study):
+    """A study that answers to the private names of signac-flow's projects."""
+
+    _collect_preconditions = ConditionsByFunction("pre")
+    _collect_postconditions = ConditionsByFunction("post")
+    _OPERATION_HOOK_REGISTRY = HooksByFunction()
+
+    @property
+    def _label_functions(self) -> dict[Callable[..., Any], str]:
+        return {label.function: name for name, label in self.definition.labels.items()}
+
+    def _reregister_aggregates(self) -> None:
+        """Look at the jobs anew; there is nothing to do, because every command and question does."""
+
+    def _get_default_directives(self) -> _Directives:
+        from pointillist.definition.older_directives import default_directives
+
+        return default_directives()
+
+    def _query_scheduler_status(
+        self, err: Any = None, ignore_errors: bool = False, status_parallelization: str = "none"
+    ) -> dict[str, JobStatus]:
+        """Return the state of each task that the scheduler knows, by its id; of one without a scheduler nothing."""
+        from pointillist.cluster.schedulers.older import JobStatus
+        from pointillist.errors import NoSchedulerError, SubmitError
+
+        try:
+            found = self.scheduler_jobs(self._environment.get_scheduler())
+            return {job.name(): job.status() or JobStatus.unknown for job in found}
+        except NoSchedulerError:
+            return {}
+        except SubmitError as error:
+            if not ignore_errors:
+                raise
+            print(f"{error}", file=err or sys.stderr)
+            return {}
+
+    def _get_cached_scheduler_status(self) -> dict[str, int]:
+        """Return what was last known of each task on a cluster, by its id, without asking the scheduler."""
+        from pointillist.execution.questions import remembered_status
+
+        return remembered_status(self)
+
+    def _fetch_status(
+        self,
+        aggregates: Iterable[tuple[Any, ...]] | None = None,
+        err: Any = None,
+        ignore_errors: bool = False,
+        *_: Any,
+        **__: Any,
+    ) -> list[dict[str, Any]]:
+        """Return a dictionary for each aggregate, as ``status --json`` of signac-flow has it."""
+        from pointillist.execution.questions import status_of_aggregates
+
+        return status_of_aggregates(self, aggregates)
