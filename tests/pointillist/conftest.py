@@ -76,3 +76,15 @@ def make_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         return study
 
     return make
+
+
+@pytest.fixture
+def engine() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python in a folder and expect an exit code: ``engine(folder, *words, check=0)``."""
+
+    def run(folder: Path, *words: str, check: int = 0) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=60)
+        assert result.returncode == check, result.stdout + result.stderr
+        return result
+
+    return run

@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,46 +15,7 @@ from pointillist import errors
 from pointillist.util import misc
 
 
-def engine(folder: Path, *words: str, check: int = 0) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=60)
-    assert result.returncode == check, result.stdout + result.stderr
-    return result
-
-
-@pytest.mark.parametrize(("template", "completed"), [("minimal", 3), ("example", 21), ("testing", 20)])
-def test_what_init_writes_runs(tmp_path: Path, template: str, completed: int) -> None:
-    engine(tmp_path, "-m", "pointillist", "init", "-t", template)
-    engine(tmp_path, "init.py")
-    assert f"{completed} completed" in engine(tmp_path, "project.py", "run").stderr
-    assert "eligible" in engine(tmp_path, "project.py", "status").stdout
-
-
-def test_init_overwrites_nothing(tmp_path: Path) -> None:
-    (tmp_path / "init.py").write_text("mine")
-    assert "there already" in engine(tmp_path, "-m", "pointillist", "init", check=2).stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["init.py"]
-    with pytest.raises(OSError, match="there already"):
-        pointillist.init(path=tmp_path)
-
-
-def test_init_from_python_names_the_files(tmp_path: Path) -> None:
-    files = pointillist.init("study", path=tmp_path / "new")
-    assert [Path(file).name for file in files] == ["study.py", "init.py"]
-    with pytest.raises(ValueError, match="name of a Python file"):
-        pointillist.init("not a name", path=tmp_path)
-    with pytest.raises(ValueError, match="example"):
-        pointillist.init(template="exampel", path=tmp_path)
-
-
-def test_template_create_extends_a_script(tmp_path: Path) -> None:
-    engine(tmp_path, "-m", "pointillist", "template", "create", "-e", "slurm", "-n", "mine.sh")
-    assert '{% extends "slurm.sh" %}' in (tmp_path / "templates" / "mine.sh").read_text()
-    assert (
-        "there already" in engine(tmp_path, "-m", "pointillist", "template", "create", "-n", "mine.sh", check=2).stderr
-    )
-
-
-def test_a_trial_asks_for_what_the_machine_has(tmp_path: Path) -> None:
+def test_a_trial_asks_for_what_the_machine_has(engine: Any, tmp_path: Path) -> None:
     engine(tmp_path, "-m", "pointillist", "test-workflow", "-c", "4", "-g", "2", "-n", "3")
     assert len(list((tmp_path / "workspace").iterdir())) == 3
     script = engine(tmp_path, "project.py", "submit", "--pretend", "-o", "use_all_gpus", "-n", "1").stdout
@@ -66,7 +26,7 @@ def test_a_trial_asks_for_what_the_machine_has(tmp_path: Path) -> None:
     assert "at least 1" in engine(tmp_path, "-m", "pointillist", "test-workflow", "-n", "0", check=2).stderr
 
 
-def test_version_is_told(tmp_path: Path) -> None:
+def test_version_is_told(engine: Any, tmp_path: Path) -> None:
     assert pointillist.__version__ in engine(tmp_path, "-m", "pointillist", "--version").stdout
 
 
