@@ -1,12 +1,10 @@
-"""How a piece of work becomes a process: what its tasks need, its log, its command or call, its worker."""
+"""How a piece of work becomes a process: what its tasks need, its command or call, its worker."""
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.operations import Operation
@@ -31,8 +29,6 @@ class Launcher:
         Whose lock the processes hold.
     root
         The project folder; commands run in it.
-    state_folder
-        The folder of the engine's files.
     rules, entrypoint
         As the run was told.
     """
@@ -43,14 +39,12 @@ class Launcher:
         session: Session,
         *,
         root: str,
-        state_folder: str,
         rules: Rules,
         entrypoint: Mapping[str, str],
     ) -> None:
         self._plan = plan
         self._session = session
         self._root = root
-        self._logs = os.path.join(state_folder, "logs")
         self._rules = rules
         self._entrypoint = entrypoint
         self._directives: dict[tuple[str, str], Directives] = {}
@@ -101,33 +95,21 @@ class Launcher:
         """Say whether an operation is a call that a forked worker makes."""
         return not (operation.cmd or self._own_process[operation.name] or self._rules.inline)
 
-    def open_log(self, operation: str, name: str) -> tuple[str, int]:
-        """Make a log; the first attempt's has a plain name, later ones are numbered."""
-        folder = os.path.join(self._logs, quote(operation, safe=""))
-        for number in itertools.count(1):
-            path = os.path.join(folder, f"{name}.log" if number == 1 else f"{name}.{number}.log")
-            try:
-                return path, os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileExistsError:
-                continue
-            except FileNotFoundError:
-                os.makedirs(folder, exist_ok=True)
-                return self.open_log(operation, name)
-        raise AssertionError("there is always a next number")
-
-    def launch(self, work: Work, *, behind: Process | None = None) -> None:
-        """Give a piece of work its process; one that can't be started has ended with the reason.
-
-        Parameters
-        ----------
-        behind
-            A worker that shall do it when it has done what it was given before.
-        """
+    def launch(self, work: Work) -> None:
+        """Give a piece of work its process; one that can't be started has ended with the reason."""
         try:
-            work.process = self._process(work, behind)
+            work.process = self._process(work)
         except Exception as error:
             os.write(work.log_fd, f"{type(error).__name__}: {error}\n".encode())
             work.process = NoProcess(Ended(1, f"{type(error).__name__}: {error}"))
+
+    def launch_behind(self, works: Sequence[Work], worker: Worker) -> None:
+        """Give pieces of work to a worker, to be done when it has done what it was given before."""
+        calls = []
+        for work in works:
+            work.process = worker
+            calls.append(self._call_of(work))
+        worker.call_later(calls)
 
     def is_done_with(self, process: Process) -> None:
         """Take note that a process has nothing more to do."""
@@ -146,43 +128,55 @@ class Launcher:
     def _key(self, task: Task) -> tuple[str, str]:
         return task.key if self._varying[task.operation.name] else (task.operation.name, "")
 
-    def _process(self, work: Work, behind: Process | None) -> Process:
-        tasks = list(work.tasks.values())
-        job_ids = [i for task in tasks for i in task.aggregate.job_ids]
-        directives = self.directives_of(tasks[0])
-        # Tasks that share the machine keep to their share; a task alone keeps to what was declared, if anything was.
+    def _variables(self, work: Work) -> dict[str, str]:
+        """Return the environment variables that keep a piece of work to its share of the machine.
+
+        A task that runs alone keeps to what was declared, if anything was.
+        """
+        directives = self.directives_of(next(iter(work.tasks.values())))
         limited = self._rules.machine is not None or directives["omp_num_threads"]
-        env = work.grant.variables(threads_of(directives)) if limited else {}
-        operation = work.operation
+        return work.grant.variables(threads_of(directives)) if limited else {}
+
+    def _call_of(self, work: Work) -> tuple[str, str, dict[str, str], list[str]]:
+        """Return a log, and the arguments of :meth:`_call`."""
+        return work.log, work.operation.name, self._variables(work), work.job_ids
+
+    def _process(self, work: Work) -> Process:
+        operation, job_ids = work.operation, work.job_ids
         if operation.cmd or self._own_process[operation.name]:
             jobs = [self._plan.workspace.job(i) for i in job_ids]
             if operation.cmd and operation.hooks:
-                for task in tasks:
+                for task in work.tasks.values():
                     operation.hooks.start(operation.name, *self.jobs(task))
             command = command_line(operation, list(work.tasks), jobs, entrypoint=self._entrypoint)
+            env = self._variables(work)
             if work.report:
                 env[REPORT_VARIABLE] = work.report
             return ShellProcess(
                 command,
-                output=work.log_fd,
+                output=work.log,
                 script=f"{work.log}.sh",
                 cwd=self._root,
                 env=env,
                 keep_fd=self._session.lock_fd,
             )
         if self._rules.inline:
-            return InlineCall(lambda: self._call(operation.name, {}, *job_ids), log=work.log)
-        worker = behind if isinstance(behind, Worker) else self._idle.pop() if self._idle else self._new_worker()
-        worker.call(work.log, operation.name, env, *job_ids)
+            return InlineCall(lambda: self._call(operation.name, {}, job_ids), log=work.log)
+        worker = self._idle.pop() if self._idle else self._new_worker()
+        worker.call(*self._call_of(work))
         return worker
 
     def _new_worker(self) -> Worker:
         close = [handle for worker in self._workers for handle in worker.handles]
-        worker = Worker(self._call, close_fds=close, cwd=self._root)
+        worker = Worker(self._call_in_worker, close_fds=close, cwd=self._root)
         self._workers.append(worker)
         return worker
 
-    def _call(self, name: str, env: dict[str, str], *job_ids: str) -> None:
+    def _call_in_worker(self, *arguments: Any) -> None:
+        self._plan.workspace.expect_few()
+        self._call(*arguments)
+
+    def _call(self, name: str, env: dict[str, str], job_ids: Sequence[str]) -> None:
         """Do a Python operation; the environment is as before when the worker takes its next task."""
         operation: Operation = self._plan.definition.operations[name]
         before = {key: os.environ.get(key) for key in env}

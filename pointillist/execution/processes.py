@@ -28,6 +28,8 @@ class Ended:
     usage: Usage | None = None
     began: float | None = None
     """When it really began, in seconds since 1970, where that may be later than it was asked to."""
+    took_s: float | None = None
+    """How long it really took, where that may be less than it was waited for."""
 
     @property
     def was_interrupted(self) -> bool:
@@ -82,7 +84,8 @@ class ShellProcess:
     command
         What ``/bin/sh`` is to do.
     output
-        The open file for standard output and standard error.
+        The file that standard output and standard error are appended to; opened anew, so that the file itself shows
+        whether the command, or what it has left behind, still has it.
     script
         Where to write the command when it is too long for a command line.
     cwd
@@ -93,12 +96,12 @@ class ShellProcess:
         A descriptor the process and its children keep open.
     """
 
-    def __init__(self, command: str, *, output: int, script: str, cwd: str, env: dict[str, str], keep_fd: int) -> None:
+    def __init__(self, command: str, *, output: str, script: str, cwd: str, env: dict[str, str], keep_fd: int) -> None:
         self._pid = self._start(command, output, script, cwd, dict(os.environ) | env, keep_fd)
         self._pidfd = os.pidfd_open(self._pid) if hasattr(os, "pidfd_open") else None
         self._ended: Ended | None = None
 
-    def _start(self, command: str, output: int, script: str, cwd: str, env: dict[str, str], keep_fd: int) -> int:
+    def _start(self, command: str, output: str, script: str, cwd: str, env: dict[str, str], keep_fd: int) -> int:
         if not os.path.samefile(cwd, "."):
             command = f"cd {shlex.quote(cwd)} || exit\n{command}"
         elif plain := plain_words(command, env):
@@ -132,15 +135,15 @@ class ShellProcess:
             os.killpg(self._pid, number)
 
 
-def _spawn(program: str, words: list[str], output: int, env: dict[str, str], keep_fd: int) -> int:
+def _spawn(program: str, words: list[str], output: str, env: dict[str, str], keep_fd: int) -> int:
     return os.posix_spawn(
         program,
         words,
         env,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, output, 1),
-            (os.POSIX_SPAWN_DUP2, output, 2),
+            (os.POSIX_SPAWN_OPEN, 1, output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
             (os.POSIX_SPAWN_DUP2, keep_fd, keep_fd),
         ],
         setsid=True,

@@ -52,6 +52,11 @@ class Work:
     _log_read: int = 0
 
     @property
+    def job_ids(self) -> list[str]:
+        """The jobs of its tasks."""
+        return [i for task in self.tasks.values() for i in task.aggregate.job_ids]
+
+    @property
     def is_nearly_through(self) -> bool:
         """Whether its process will soon be free: at a single task, or at the end of a batch."""
         return not self.operation.is_batched or 4 * len(self.open) <= len(self.tasks)
@@ -87,15 +92,11 @@ class Work:
             self._log_read += len(chunk)
             take(chunk)
 
-    def close(self) -> None:
-        """Let go of the files that are of no use when the process has ended: the report, and a log that is empty."""
+    def remove_report(self) -> None:
+        """Take away the report, which is of no use when the process has ended."""
         if self.report is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.report)
-        if os.fstat(self.log_fd).st_size == 0:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.log)
-        os.close(self.log_fd)
 
     def _new_lines(self, path: str) -> list[bytes]:
         try:

@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pointillist.execution.processes import Ended, NoProcess, usage_of
@@ -87,14 +87,21 @@ class Worker:
 
     def call(self, log: str, *arguments: Any) -> None:
         """Ask for a call, to be made when those before it have ended; ``arguments`` must be plain data."""
-        number = next(self._numbers) if self._open else _CERTAIN
-        self._open.append((number, [log, arguments]))
-        self._send(number, [log, arguments])
+        self.call_later([(log, *arguments)])
+
+    def call_later(self, calls: Iterable[tuple[Any, ...]]) -> None:
+        """Ask for several calls in one message; each begins with its log."""
+        new: list[tuple[int, list[Any]]] = []
+        for log, *arguments in calls:
+            number = next(self._numbers) if self._open else _CERTAIN
+            new.append((number, [log, arguments]))
+            self._open.append(new[-1])
+        self._send(new)
 
     def take_back(self) -> int:
         """Take back the calls behind the one at work, as far as they have not begun; return how many these are."""
         if self.is_alive and self._drain():
-            self._send(_CERTAIN, self._open[0][1])
+            self._send([(_CERTAIN, self._open[0][1])])
         count, self._taken_back = self._taken_back, 0
         for _ in range(count):
             self._open.pop()
@@ -110,15 +117,16 @@ class Worker:
                 self._taken_back += 1
         return is_due
 
-    def _send(self, number: int, call: list[Any]) -> None:
+    def _send(self, calls: Sequence[tuple[int, list[Any]]]) -> None:
+        numbers = [number for number, _ in calls if number != _CERTAIN]
         if not self.is_alive:
-            self._taken_back += number != _CERTAIN
+            self._taken_back += len(numbers)
             return
         try:
-            if number != _CERTAIN:
-                os.write(self._tokens_end, number.to_bytes(_TOKEN_LENGTH, "big"))
+            if numbers:  # so few bytes go into a pipe whole or not at all
+                os.write(self._tokens_end, b"".join(n.to_bytes(_TOKEN_LENGTH, "big") for n in numbers))
             self._socket.setblocking(True)
-            self._socket.sendall(json.dumps([number, *call]).encode() + b"\n")
+            self._socket.sendall(b"".join(json.dumps([number, *call]).encode() + b"\n" for number, call in calls))
             self._socket.setblocking(False)
         except OSError:
             while self._died is None:  # what it has answered before it died still counts
@@ -130,8 +138,8 @@ class Worker:
             self._receive()
         if self._answers:
             self._open.popleft()
-            code, error, cpu_s, memory, began = json.loads(self._answers.popleft())
-            return Ended(code, error, Usage(cpu_s, memory), began)
+            code, error, cpu_s, memory, began, took_s = json.loads(self._answers.popleft())
+            return Ended(code, error, Usage(cpu_s, memory), began, took_s)
         return self._died
 
     def release(self) -> None:
@@ -215,17 +223,19 @@ def _serve(function: Callable[..., None], channel: socket.socket, tokens: int, c
         signals.signal(signals.SIGTERM, signals.SIG_DFL)
         signals.signal(signals.SIGUSR1, signals.SIG_DFL)
         signals.signal(signals.SIGHUP, signals.SIG_DFL)
-        null = os.open(os.devnull, os.O_RDONLY)
+        null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         for log, arguments in _requests(channel, tokens):
             os.chdir(cwd)
             _print_to(log)
-            began, before = time.time(), _usage_so_far().cpu_s
+            began, clock, before = time.time(), time.monotonic(), _usage_so_far().cpu_s
             ended = _call(lambda arguments=arguments: function(*arguments), log, in_worker=True)  # type: ignore[misc]
             if os.getpid() != pid:
                 break  # a copy that the call has forked has come back from it, too
             used = _usage_so_far()
-            answer = [ended.exit_code, ended.error, used.cpu_s - before, used.peak_memory_bytes, began]
+            took_s = time.monotonic() - clock
+            _print_nowhere()
+            answer = [ended.exit_code, ended.error, used.cpu_s - before, used.peak_memory_bytes, began, took_s]
             channel.sendall(json.dumps(answer).encode() + b"\n")
         os._exit(0)
     except BaseException:
@@ -245,6 +255,12 @@ def _print_to(log: str) -> None:
     # Made anew each time: the last call may have done anything to them.
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - lives until the next call
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+
+
+def _print_nowhere() -> None:
+    """Let go of the log."""
+    os.dup2(0, 1)
+    os.dup2(0, 2)
 
 
 def _call(call: Callable[[], None], log: str, *, in_worker: bool = False) -> Ended:

@@ -5,6 +5,9 @@ it started, lives: the operating system lets go of the lock with the last of the
 by a symbolic link that names the session, which is made in one step or not at all. A claim whose session is gone is
 stale and may be taken over.
 
+Each session has one such link, and its claims are further names of that one: to give a file a name costs a file system
+a fraction of what it costs to make one.
+
 On another host the lock says nothing reliable, so there a session counts as alive while its file was touched lately;
 not so long where the scheduler has started the same cluster job, ours, once more.
 """
@@ -25,6 +28,9 @@ HEARTBEAT_S = 30.0
 LOST_AFTER_S = 900.0
 RESTARTED_AFTER_S = 3 * HEARTBEAT_S
 """So long a session on another host counts as alive when it belongs to an earlier start of our own cluster job."""
+
+_CLAIM_SUFFIX = ".claim"
+"""Behind the name of a session: the link of which its claims are further names."""
 
 
 class Sessions:
@@ -78,7 +84,7 @@ class Sessions:
     def claim(self, session: Session, operation: str, aggregate_id: str) -> bool:
         """Claim a task for a session; False when another one that is alive has it."""
         path = self._path(operation, aggregate_id)
-        if _link(session.id, path):
+        if session.link(path):
             return True
         with self._locked():
             holder = _holder(path)
@@ -86,7 +92,7 @@ class Sessions:
                 if holder == session.id or self.is_alive(holder):
                     return False
                 os.unlink(path)
-        return _link(session.id, path)
+        return session.link(path)
 
     def release(self, operation: str, aggregate_id: str) -> None:
         """Give a claimed task back."""
@@ -112,7 +118,8 @@ class Sessions:
     def count_alive(self) -> int:
         """Return how many sessions have a process."""
         try:
-            return sum(self.is_alive(session) for session in os.listdir(self._sessions))
+            names = os.listdir(self._sessions)
+            return sum(self.is_alive(name) for name in names if not name.endswith(_CLAIM_SUFFIX))
         except FileNotFoundError:
             return 0
 
@@ -123,10 +130,10 @@ class Sessions:
                 if not self.is_alive(holder):
                     self.release(operation, aggregate_id)
         with contextlib.suppress(FileNotFoundError):
-            for session in os.listdir(self._sessions):
-                if not self.is_alive(session):
+            for name in os.listdir(self._sessions):
+                if not self.is_alive(name.removesuffix(_CLAIM_SUFFIX)):
                     with contextlib.suppress(FileNotFoundError):
-                        os.unlink(os.path.join(self._sessions, session))
+                        os.unlink(os.path.join(self._sessions, name))
 
     def _all_claims(self) -> Iterator[tuple[str, str, str]]:
         try:
@@ -171,6 +178,8 @@ class Session:
         if self.place is not None:
             os.write(self.lock_fd, json.dumps(self.place.as_json()).encode())
         os.rename(draft, self._path)
+        self._claim = f"{self._path}{_CLAIM_SUFFIX}"
+        os.symlink(self.id, self._claim)
         self._touched = time.monotonic()
 
     def touch(self) -> None:
@@ -181,9 +190,25 @@ class Session:
             with contextlib.suppress(OSError):
                 os.utime(self._path)
 
+    def link(self, path: str) -> bool:
+        """Make a link that names this session, in one step; False when there is one."""
+        try:
+            os.link(self._claim, path, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError:  # no folder yet, or a file system that has no second names, or no more of them
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            try:
+                os.symlink(self.id, path)
+            except FileExistsError:
+                return False
+        return True
+
     def close(self) -> None:
         """End the session. Children that still run keep its lock, so the file stays until they are gone."""
         os.close(self.lock_fd)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._claim)
         try:
             handle = os.open(self._path, os.O_RDONLY)
         except FileNotFoundError:
@@ -212,17 +237,6 @@ def _place_in(handle: int) -> Place | None:
         return Place.of(json.loads(os.read(handle, 1 << 16)))
     except (OSError, ValueError):
         return None
-
-
-def _link(session: str, path: str) -> bool:
-    try:
-        os.symlink(session, path)
-    except FileExistsError:
-        return False
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return _link(session, path)
-    return True
 
 
 def _holder(path: str) -> str | None:

@@ -150,6 +150,7 @@ class Workspace:
         self._folders: dict[str, JobFolder] = {}
         self._statepoints: dict[str, dict[str, Any]] = {}
         self._has_all_statepoints = False
+        self._expects_few = False
         self._jobs: dict[str, Any] = {}
         self._broken: dict[str, BrokenJobError] = {}
         self._job_ids: list[str] = []
@@ -170,6 +171,10 @@ class Workspace:
     def declare(self, conditions: Iterable[JobCondition]) -> None:
         """Say what will be asked of all jobs, so that it is read along with the rest."""
         self._conditions = list(conditions)
+
+    def expect_few(self) -> None:
+        """From now on read state points one by one: whoever works on some jobs does not want those of all."""
+        self._expects_few = True
 
     def refresh(self) -> None:
         """Forget which jobs there are and what was read of their folders; state points never change."""
@@ -209,7 +214,8 @@ class Workspace:
     def statepoint(self, job_id: str) -> dict[str, Any]:
         """Return the state point of a job as plain data; do not change it."""
         if job_id not in self._statepoints:
-            if len(self._statepoints) >= ONE_BY_ONE and self._is_read and not self._has_all_statepoints:
+            wants_all = len(self._statepoints) >= ONE_BY_ONE and self._is_read and not self._expects_few
+            if wants_all and not self._has_all_statepoints:
                 self._read_statepoints()
                 return self.statepoint(job_id)
             self._statepoints[job_id] = self._read_statepoint(job_id)

@@ -170,7 +170,7 @@ def test_claim_of_an_earlier_start_on_a_lost_node_is_taken_over(
     lost = become("n1", "1")
     session = lost.open()
     assert lost.claim(session, "work", "a")
-    (file,) = (tmp_path / "sessions").iterdir()
+    file = tmp_path / "sessions" / session.id
     quiet_since = time.time() - RESTARTED_AFTER_S - 5
     assert time.time() - quiet_since < LOST_AFTER_S
     again = become("n2", "2")

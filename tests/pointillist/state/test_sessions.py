@@ -114,6 +114,19 @@ def test_sweep_removes_what_is_stale_and_nothing_else(tmp_path: Path, sessions: 
     sessions.claim(mine, "work", "b")
     sessions.sweep()
     assert os.listdir(tmp_path / "state" / "claims" / "work") == ["b"]
-    assert os.listdir(tmp_path / "state" / "sessions") == [mine.id]
+    left = os.listdir(tmp_path / "state" / "sessions")
+    assert {name.removesuffix(".claim") for name in left} == {mine.id}
     mine.close()
     assert os.listdir(tmp_path / "state" / "sessions") == []
+
+
+def test_a_session_has_as_many_claims_as_it_wants(sessions: Sessions) -> None:
+    # A file of ext4 has 65,000 names at most.
+    session, other = sessions.open(), sessions.open()
+    count = 66_000
+    assert all(sessions.claim(session, "work", str(number)) for number in range(count))
+    assert not sessions.claim(other, "work", str(count - 1))
+    assert set(sessions.live_claims().values()) == {session.id}
+    assert len(sessions.live_claims()) == count
+    session.close()
+    other.close()
