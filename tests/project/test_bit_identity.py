@@ -146,13 +146,17 @@ def test_command_killed_again_and_again(reference, tmp_path, kill_tree):
     assert files(tmp_path / "killed") == files(reference)
 
 
-def test_study_in_series_and_parallel_in_small_batches(reference, make_study):
-    serial, parallel = make_study("serial"), make_study("parallel")
+def test_study_in_series_parallel_in_small_batches_and_from_python(reference, make_study):
+    serial, parallel, python = make_study("serial"), make_study("parallel"), make_study("python")
     serial.python("project.py", "run")
     parallel.change("project.py", "batch=True", "batch=3")
     parallel.python("project.py", "run", "--parallel", "3")
+    (python.path / "drive.py").write_text(
+        "import project\nproject.Project.get_project(project.HERE).run(order='random')\n"
+    )
+    python.python("drive.py")
     # Table, figures and report as well, and whatever else the parts have made.
-    assert serial.results() == parallel.results()
+    assert serial.results() == parallel.results() == python.results()
     expected = files(reference)
     found = files(serial.path / "workspace")
     assert {key: content for key, content in found.items() if key in expected} == expected
