@@ -6,6 +6,9 @@ memory; the engines take turns, so that a slow minute of a shared machine hits b
 rounds, on the clock and of the processor. The engine one network after the other is the default one, on one core. How
 near both are is shown for the same networks.
 
+Writing is timed apart: the folders of a thousand networks, three result files and the provenance for each, one after
+the other, as with the other engines, and by the threads that the stacked engine has.
+
 On a GPU, where the record should be made anew (add --networks 18 1000 if the memory holds them):
 
     PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_stacked.py --device cuda --record FILE
@@ -16,7 +19,9 @@ The expectation at the end is arithmetic, not a measurement.
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,8 +29,14 @@ import numpy as np
 import torch
 from setting import describe, table
 
-from plmnist.config import Configuration
+from plmnist import results
+from plmnist.batch.writers import THREADS, Writers
+from plmnist.config import STACKED, Configuration
 from plmnist.device import choose_device, device_name
+from plmnist.epochs import EpochRow
+from plmnist.evaluation import Metrics
+from plmnist.model import Classifier
+from plmnist.provenance import Recorder
 from plmnist.stacked_engine import stack_limit, train_stack
 from plmnist.streams import pack_mask, permutation, stream
 from plmnist.training import Trained, TrainingData, prepare_data, train
@@ -102,6 +113,46 @@ def _row(times: list[Seconds], n: int) -> list[str]:
     return cells
 
 
+def writing(n: int, network: Classifier) -> list[list[str]]:
+    """Time the writing of n folders with results of a network's size, in two ways, each into new folders."""
+    rows = []
+    for way in ("one after the other", f"by {THREADS} threads"):
+        with tempfile.TemporaryDirectory(dir=".") as root:
+            configs = study(n, 1)
+            folders = [Path(root, f"{i:06d}") for i in range(n)]
+            for folder in folders:
+                folder.mkdir()
+            recorder = Recorder("train", _Silent(), engine=STACKED)
+            metrics = Metrics(n=1, correct=1, loss=0.0)
+            history = (EpochRow(1, metrics, metrics),)
+            began = time.perf_counter(), time.process_time()
+            with Writers() as writers:
+                for folder, config in zip(folders, configs, strict=True):
+                    trained = Trained(config, network, history, metrics, metrics, engine=STACKED)
+                    write = functools.partial(_write, folder, trained, recorder)
+                    write() if way == "one after the other" else writers.add(write)
+            wall_s, cpu_s = time.perf_counter() - began[0], time.process_time() - began[1]
+        rows.append([way, f"{n:,}", f"{wall_s:.1f}", f"{cpu_s:.1f}"])
+    return rows
+
+
+def _write(folder: Path, trained: Trained, recorder: Recorder) -> None:
+    recorder.started(str(folder))
+    results.save_training(folder, results.TrainFiles.of(trained))
+    recorder.done(str(folder), "trained")
+
+
+class _Silent:
+    def started(self, folder: str) -> None:
+        pass
+
+    def done(self, folder: str, summary: str) -> None:
+        pass
+
+    def failed(self, folder: str, error: Exception) -> None:
+        raise error
+
+
 def drawing_s(data: TrainingData) -> tuple[float, float]:
     """Return the seconds of one core to draw an epoch's masks, packed, and its order, for one network."""
     n = len(data.split(1).train_rows)
@@ -171,8 +222,8 @@ In sequence, at half and at 70 % of the peaks, products and traffic take {device
 epoch ahead, on other cores. On top come, for each network, its split (shared out over the cores), initial weights and
 copies, 1 to 3 ms; for each epoch of each, taking notice, 0.3 ms; together 3 to 5 s in one thread. Importing torch,
 opening the device and recording the step take about 3 s more. So the target is within reach, in memory, if batched
-products of this shape reach half of the peak. Writing the results comes on top: three files for each network, each
-flushed to the disk.
+products of this shape reach half of the peak. Writing the results, at the end if all networks have equally many epochs,
+takes what the table above says.
 
 Masks are drawn on the processor and moved as bits because the streams are SFC64, which only runs forwards: no device
 can start in the middle of one. A counter-based generator (Philox) on the device would save the cores, but it would be
@@ -185,6 +236,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, nargs="+", default=[18])
     parser.add_argument("--epochs", type=int, default=None, help="default: 1 on the processor, 5 on a GPU")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folders", type=int, default=TARGET_NETWORKS, help="how many to write results into")
     parser.add_argument("--record", type=Path)
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
@@ -219,6 +271,8 @@ def main() -> None:
             ),
             "The same networks both ways, 18 of them at most:",
             table(["networks", "what", "median", "largest"], near),
+            "Writing the results:",
+            table(["how", "folders", "s", "CPU s"], writing(arguments.folders, reference[0].network)),
             f"Drawing one epoch of one network on one core: masks {mask_s * 1e3:.1f} ms, order {order_s * 1e3:.1f} ms.",
             describe(["torch", "numpy"]),
             expectation(mask_s, order_s),

@@ -10,7 +10,7 @@ import json
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from plmnist.errors import ConfigurationError, near_matches
@@ -140,7 +140,7 @@ class Configuration:
 
     def to_mapping(self) -> dict[str, str | int | float]:
         """Return a dictionary of canonical values, in the order of the attributes, optional ones without defaults."""
-        return {name: value for name, value in asdict(self).items() if OPTIONAL.get(name) != value}
+        return {name: value for name, value in vars(self).items() if OPTIONAL.get(name) != value}
 
     def training_mapping(self) -> dict[str, str | int | float]:
         """Return the part that determines the trained network: everything but the attack's epsilon."""

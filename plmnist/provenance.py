@@ -14,6 +14,7 @@ import os
 import re
 import resource
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,6 +58,8 @@ PARTS = {
 class Recorder:
     """A listener that writes down the provenance of each folder before it passes the news on.
 
+    Several threads may tell it of different folders; the listener behind it hears one after the other.
+
     Parameters
     ----------
     part
@@ -73,11 +76,13 @@ class Recorder:
         self._settings = settings
         self._open: dict[str, _Start] = {}
         self._origins: dict[str, Path | None] = {}
+        self._turn = threading.Lock()
 
-    def started(self, folder: str) -> None:
-        """Note when the work for a folder begins, and what is there."""
-        self._open[folder] = _Start.now(Path(folder), self._part)
-        self._listener.started(folder)
+    def started(self, folder: str, **settings: Any) -> None:
+        """Note when the work for a folder begins, what is there, and which settings are others than was asked for."""
+        self._open[folder] = _Start.now(Path(folder), self._part, self._settings | settings)
+        with self._turn:
+            self._listener.started(folder)
 
     def copied(self, folder: str, origin: Path | None) -> None:
         """Note that the files of a folder are those of another one."""
@@ -90,9 +95,11 @@ class Recorder:
             try:
                 self._write(folder, start, outcome="completed", note=summary)
             except OSError as error:
-                self._listener.failed(folder, error)
+                with self._turn:
+                    self._listener.failed(folder, error)
                 return
-        self._listener.done(folder, summary)
+        with self._turn:
+            self._listener.done(folder, summary)
 
     def failed(self, folder: str, error: Exception) -> None:
         """Write down an attempt that failed, beside the one that made the present files."""
@@ -100,10 +107,12 @@ class Recorder:
         if Path(folder).is_dir():
             with contextlib.suppress(OSError):  # the disk may be what failed, and the error itself is told below
                 self._write(folder, start, outcome="failed", note=getattr(error, "one_line", str(error)))
-        self._listener.failed(folder, error)
+        with self._turn:
+            self._listener.failed(folder, error)
 
     def _write(self, folder: str, start: _Start, *, outcome: str, note: str) -> None:
         ended = datetime.now(UTC)
+        made = _record(Path(folder), self._part)
         record = {
             "schema": SCHEMA,
             "part": self._part,
@@ -116,11 +125,14 @@ class Recorder:
             "cpu_s": round(time.process_time() - start.cpu_s, 4),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
             "command": [*command(os.path.dirname(folder)), str(folder)],
-            "settings": self._settings,
+            "settings": start.settings,
             **process_facts(),
-            "machine": {**machine_facts("torch" in sys.modules), "device": _device(Path(folder), self._part, outcome)},
+            "machine": {
+                **machine_facts("torch" in sys.modules),
+                "device": made.get("device", "cpu") if outcome == "completed" else None,
+            },
             **self._origin(folder),
-            "inputs": _inputs(Path(folder), self._part),
+            "inputs": _inputs(made, self._part),
             "outputs": _hashes(Path(folder), self._part) if outcome == "completed" else {},
         }
         place = Path(folder) / FOLDER
@@ -130,19 +142,19 @@ class Recorder:
             _set_aside(current)
         else:
             current = place / f"{self._part}-{start.attempt}.json"
-        results.write_atomically(current, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+        results.write_atomically(current, _spelled(record))
 
     def _origin(self, folder: str) -> dict[str, Any]:
-        """Return, of a copy, where it was copied from and on what machine that was computed."""
+        """Return, of a copy, where it was copied from, and with what settings and on what machine that was computed."""
         if folder not in self._origins:
             return {"copied_from": None}
         origin = self._origins.pop(folder)
-        attempt, machine = None, None
+        record: dict[str, Any] = {}
         if origin is not None:
             with contextlib.suppress(ResultError):
                 record = load_provenance(origin, self._part)
-                attempt, machine = record["attempt"], record["machine"]
-        return {"copied_from": {"folder": origin and origin.name, "attempt": attempt}, "machine": machine}
+        about = {"folder": origin and origin.name, "attempt": record.get("attempt")}
+        return {"copied_from": about, "settings": record.get("settings"), "machine": record.get("machine")}
 
 
 def load_provenance(folder: Path | str, part: str) -> dict[str, Any]:
@@ -186,7 +198,9 @@ def fingerprint(folder: Path | str, part: str) -> str | None:
     for name in dict.fromkeys(("train", part)):
         try:
             record = load_provenance(folder, name)
-            texts.append(json.dumps([record["packages"], record["settings"], *map(record["machine"].get, _DECISIVE)]))
+            # The device that was asked for says less than the one that it turned out to be, which the machine names.
+            settings = {key: value for key, value in record["settings"].items() if key != "device"}
+            texts.append(json.dumps([record["packages"], settings, *map(record["machine"].get, _DECISIVE)]))
             if results.load_train(folder).get("engine") == STACKED:
                 texts.append(record["attempt"])
         except (ResultError, KeyError, TypeError, AttributeError):
@@ -210,24 +224,16 @@ class _Start:
     clock_s: float
     cpu_s: float
     stamps: tuple[object, ...]
+    settings: dict[str, Any]
 
     @classmethod
-    def now(cls, folder: Path, part: str) -> _Start:
+    def now(cls, folder: Path, part: str, settings: dict[str, Any]) -> _Start:
         now = datetime.now(UTC)
         attempt = f"{now:%Y%m%dT%H%M%SZ}-{os.urandom(3).hex()}"
-        return cls(attempt, now, time.perf_counter(), time.process_time(), _stamps(folder, part))
+        return cls(attempt, now, time.perf_counter(), time.process_time(), _stamps(folder, part), settings)
 
 
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
-
-
-def _device(folder: Path, part: str, outcome: str) -> str | None:
-    """Return where the files of a part were computed, as its record says; None of an attempt that made none."""
-    if outcome != "completed":
-        return None
-    name = results.TRAIN_RECORD if part == "train" else f"{part}.json"
-    device: str = json.loads((folder / name).read_bytes()).get("device", "cpu")
-    return device
 
 
 def _stamps(folder: Path, part: str) -> tuple[object, ...]:
@@ -258,14 +264,25 @@ def _hashes(folder: Path, part: str) -> dict[str, str]:
     return {path.name: sha256(path.read_bytes()) for path in files if path.exists()}
 
 
-def _inputs(folder: Path, part: str) -> dict[str, Any]:
-    """Return the configuration, the hashes of the data and, of an attack, that of the network."""
+def _record(folder: Path, part: str) -> dict[str, Any]:
+    """Return the record of a part, which says what it is about; nothing if it can't be read."""
     try:
-        record = json.loads((folder / PARTS[part][-1 if part == "train" else 0]).read_bytes())
+        record = json.loads((folder / (results.TRAIN_RECORD if part == "train" else f"{part}.json")).read_bytes())
     except (OSError, ValueError):
         return {}
-    inputs = {name: record.get(name) for name in ("config", "data_sha256")}
-    return inputs if part == "train" else inputs | {"model_sha256": record.get("model_sha256")}
+    return record if isinstance(record, dict) else {}
+
+
+def _inputs(record: dict[str, Any], part: str) -> dict[str, Any]:
+    """Return the configuration, the hashes of the data and, of an attack, that of the network."""
+    names = ("config", "data_sha256") if part == "train" else ("config", "data_sha256", "model_sha256")
+    return {name: record.get(name) for name in names} if record else {}
+
+
+def _spelled(record: dict[str, Any]) -> bytes:
+    """Return a record as JSON with a line for each entry: as easy to read as an indented one, and quicker to write."""
+    lines = (f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in record.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def _iso(moment: datetime) -> str:

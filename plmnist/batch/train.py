@@ -6,15 +6,17 @@ neighbouring folder has already is copied.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plmnist import results
 from plmnist.batch.folders import Listener, Shelf, Task, attempt, read_configs, require_device
+from plmnist.batch.writers import Writers
 from plmnist.config import STACKED, can_be_stacked
 from plmnist.provenance import Recorder
 
@@ -63,7 +65,7 @@ def train_folders(
     for task in read_configs(folders, config_name, recorder):
         if not force and results.complete_training(task.folder, task.config) is not None:
             recorder.started(task.name)
-            recorder.done(task.name, f"already trained, {_train_summary(task.folder)}")
+            recorder.done(task.name, f"already trained, {_summary(results.load_train(task.folder))}")
         else:
             tasks.append(task)
     if not force:
@@ -78,11 +80,13 @@ def train_folders(
     shelf: Shelf[TrainingData] = Shelf(lambda name: _prepare(name, data_dir))
     shapes: dict[tuple[str, int, int], list[_Trajectory]] = defaultdict(list)
     for key in sorted(trajectories):
-        trajectory, config = _Trajectory(trajectories[key], recorder), trajectories[key][0].config
+        config = trajectories[key][0].config
         if engine == STACKED and can_be_stacked(config):
-            shapes[config.dataset, config.batch_size, config.hidden_size].append(trajectory)
+            shape = config.dataset, config.batch_size, config.hidden_size
+            shapes[shape].append(_Trajectory(trajectories[key], recorder, STACKED))
         else:
-            _train_alone(trajectory, "tensor" if engine == STACKED else engine, device, shelf)
+            alone = "tensor" if engine == STACKED else engine
+            _train_alone(_Trajectory(trajectories[key], recorder, alone), device, shelf)
     for shape in sorted(shapes):
         _train_together(shapes[shape], device, shelf, stack_size)
 
@@ -108,8 +112,9 @@ def _copy_from_neighbours(tasks: list[Task], listener: Recorder) -> list[Task]:
 class _Trajectory:
     """Folders whose networks differ in the number of epochs only, so that one training serves them all."""
 
-    def __init__(self, tasks: list[Task], listener: Listener) -> None:
+    def __init__(self, tasks: list[Task], listener: Recorder, engine: str) -> None:
         self.configs = [task.config for task in tasks]
+        self.engine = engine
         self._waiting = {task.name: task for task in tasks}
         self._listener = listener
         self._start_s = 0.0
@@ -118,17 +123,25 @@ class _Trajectory:
         """Tell that the training begins."""
         self._start_s = time.perf_counter()
         for name in self._waiting:
-            self._listener.started(name)
+            self._listener.started(name, engine=self.engine)
 
-    def trained(self, trained: Trained) -> None:
-        """Save a result in the folders that wait for it."""
-        files = results.TrainFiles.of(trained)
-        for task in list(self._waiting.values()):
-            if task.config.training_key == trained.config.training_key:
-                del self._waiting[task.name]
-                epochs = trained.config.num_epochs
-                elapsed = f"{epochs} epoch{'s' if epochs > 1 else ''}, {time.perf_counter() - self._start_s:.1f} s"
-                attempt(task.name, self._listener, _saving(task, files, f"trained in {elapsed}"))
+    def trained(self, trained: Trained, writers: Writers | None = None) -> None:
+        """Save a result in the folders that wait for it, now or by the writers."""
+        epochs = trained.config.num_epochs
+        note = f"trained in {epochs} epoch{'s' if epochs > 1 else ''}, {time.perf_counter() - self._start_s:.1f} s"
+        waiting = [t for t in self._waiting.values() if t.config.training_key == trained.config.training_key]
+        for task in waiting:
+            del self._waiting[task.name]
+
+        def save() -> None:
+            files = results.TrainFiles.of(trained)
+            for task in waiting:
+                attempt(task.name, self._listener, _saving(task, files, note))
+
+        if writers is None:
+            save()
+        else:
+            writers.add(save)
 
     def failed(self, error: Exception) -> None:
         """Tell that the folders which still wait will get nothing."""
@@ -137,13 +150,13 @@ class _Trajectory:
         self._waiting.clear()
 
 
-def _train_alone(trajectory: _Trajectory, engine: str, device: str, shelf: Shelf[TrainingData]) -> None:
+def _train_alone(trajectory: _Trajectory, device: str, shelf: Shelf[TrainingData]) -> None:
     from plmnist.training import train_lengths
 
     trajectory.started()
     try:
         data = shelf.get(trajectory.configs[0].dataset)
-        train_lengths(trajectory.configs, trajectory.trained, data=data, engine=engine, device=device)
+        train_lengths(trajectory.configs, trajectory.trained, data=data, engine=trajectory.engine, device=device)
     except Exception as error:
         trajectory.failed(error)
 
@@ -174,29 +187,29 @@ def _train_stack(stack: list[_Trajectory], data: TrainingData, device: str) -> N
 
     for trajectory in stack:
         trajectory.started()
-    try:
-        train_stack(
-            [trajectory.configs for trajectory in stack],
-            lambda position, trained: stack[position].trained(trained),
-            lambda position, error: stack[position].failed(error),
-            data=data,
-            device=device,
-        )
-    except Exception as error:
-        for trajectory in stack:
-            trajectory.failed(error)
+    with Writers() as writers:
+        try:
+            train_stack(
+                [trajectory.configs for trajectory in stack],
+                lambda position, trained: stack[position].trained(trained, writers),
+                lambda position, error: stack[position].failed(error),
+                data=data,
+                device=device,
+            )
+        except Exception as error:
+            for trajectory in stack:
+                trajectory.failed(error)
 
 
 def _saving(task: Task, files: results.TrainFiles, note: str) -> Callable[[], str]:
     def work() -> str:
         results.save_training(task.folder, files)
-        return f"{note}, {_train_summary(task.folder)}"
+        return f"{note}, {_summary(json.loads(files.record))}"
 
     return work
 
 
-def _train_summary(folder: Path) -> str:
-    record = results.load_train(folder)
+def _summary(record: Mapping[str, Any]) -> str:
     return f"test accuracy {record['test_acc']:.4f}, validation accuracy {record['val_acc']:.4f}"
 
 

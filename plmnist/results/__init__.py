@@ -17,7 +17,7 @@ from plmnist.results.attacks import (
     save_record,
 )
 from plmnist.results.checks import is_checked, load_checks, save_checks
-from plmnist.results.files import write_atomically
+from plmnist.results.files import write_atomically, write_in_order
 from plmnist.results.records import (
     ATTACK_FORMAT,
     ATTACK_RECORD,
@@ -71,4 +71,5 @@ __all__ = [
     "save_record",
     "save_training",
     "write_atomically",
+    "write_in_order",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from plmnist.config import Configuration
 from plmnist.data import data_hashes
 from plmnist.errors import ResultError
-from plmnist.results.files import json_bytes, sha256, write_atomically
+from plmnist.results.files import json_bytes, sha256, write_atomically, write_in_order
 from plmnist.results.records import (
     ATTACK_FORMAT,
     ATTACK_RECORD,
@@ -72,9 +72,7 @@ def attack_record(
 def save_attack(folder: Path, *, examples: bytes, figure: bytes, record: bytes) -> None:
     """Write FGSM's results into a folder, the record last; a record that is there already is removed first."""
     (folder / ATTACK_RECORD).unlink(missing_ok=True)
-    write_atomically(folder / EXAMPLES, examples)
-    write_atomically(folder / FIGURE, figure)
-    write_atomically(folder / ATTACK_RECORD, record)
+    write_in_order(folder, {EXAMPLES: examples, FIGURE: figure, ATTACK_RECORD: record})
 
 
 def save_record(folder: Path, attack: str, record: Mapping[str, Any]) -> None:

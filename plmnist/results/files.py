@@ -12,34 +12,45 @@ from typing import Any
 
 from plmnist.errors import ResultError
 
-__all__ = ["json_bytes", "load_json", "sha256", "write_atomically"]
+__all__ = ["json_bytes", "load_json", "sha256", "write_atomically", "write_in_order"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that whoever looks sees the old one or the whole new one, also after a crash."""
-    host, prefix = os.uname().nodename, f".{path.name}."
-    _remove_leftovers(path.parent, prefix, host)
-    temporary = path.with_name(f"{prefix}{host}.{os.getpid()}.tmp")
+    write_in_order(path.parent, {path.name: content})
+
+
+def write_in_order(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files of a folder, each whole or not at all, and none is seen before those that come before it.
+
+    All contents are on the disk before the first name changes, so that the folder is flushed once.
+    """
+    host, pid = os.uname().nodename, os.getpid()
+    _remove_leftovers(folder, tuple(f".{name}.{host}." for name in contents))
+    temporary = {name: folder / f".{name}.{host}.{pid}.tmp" for name in contents}
     try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        for name, content in contents.items():
+            with open(temporary[name], "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        for name, path in temporary.items():
+            os.replace(path, folder / name)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
 
 
-def _remove_leftovers(folder: Path, prefix: str, host: str) -> None:
+def _remove_leftovers(folder: Path, prefixes: tuple[str, ...]) -> None:
     """Delete temporary files of processes of this host that were killed."""
     for name in os.listdir(folder):
-        if name.startswith(prefix + host + ".") and name.endswith(".tmp"):
+        if name.endswith(".tmp") and name.startswith(prefixes):
             pid = name.removesuffix(".tmp").rpartition(".")[2]
             if pid.isdigit() and not _is_alive(int(pid)):
                 (folder / name).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plmnist.config import OPTIONAL, Configuration
 from plmnist.data import data_hashes
 from plmnist.errors import ResultError
-from plmnist.results.files import json_bytes, load_json, sha256, write_atomically
+from plmnist.results.files import json_bytes, load_json, sha256, write_in_order
 from plmnist.results.records import (
     ATTACK_RECORDS,
     CHECKS,
@@ -79,13 +79,12 @@ def save_training(folder: Path, files: TrainFiles) -> None:
     A record that is there already is removed first, and so are the records of attacks and checks of another network.
     """
     (folder / TRAIN_RECORD).unlink(missing_ok=True)
+    digest = sha256(files.model)
     for record in (*ATTACK_RECORDS.values(), CHECKS):
         with contextlib.suppress(ResultError, KeyError, TypeError):
-            if load_json(folder / record, hint="")["model_sha256"] != sha256(files.model):
+            if load_json(folder / record, hint="")["model_sha256"] != digest:
                 (folder / record).unlink(missing_ok=True)
-    write_atomically(folder / MODEL, files.model)
-    write_atomically(folder / HISTORY, files.history)
-    write_atomically(folder / TRAIN_RECORD, files.record)
+    write_in_order(folder, {MODEL: files.model, HISTORY: files.history, TRAIN_RECORD: files.record})
 
 
 def complete_training(folder: Path, config: Configuration) -> TrainFiles | None:

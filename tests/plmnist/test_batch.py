@@ -211,14 +211,14 @@ def test_one_folder_s_failure_stops_no_other(tmp_path, make_mapping):
 
 def test_folder_that_cannot_be_written_spares_the_one_that_shares_its_training(tmp_path, make_mapping, monkeypatch):
     folders = [place(tmp_path, name, make_mapping(fgsm_epsilon=e)) for name, e in (("full", 0.1), ("fine", 0.2))]
-    real = results.write_atomically
+    real = results.write_in_order
 
-    def write(path: Path, content: bytes) -> None:
-        if path.parent.name == "full":
-            raise OSError(28, "No space left on device", str(path))
-        real(path, content)
+    def write(folder: Path, contents: dict[str, bytes]) -> None:
+        if folder.name == "full":
+            raise OSError(28, "No space left on device", str(folder))
+        real(folder, contents)
 
-    monkeypatch.setattr("plmnist.results.training.write_atomically", write)
+    monkeypatch.setattr("plmnist.results.training.write_in_order", write)
     recorder = run_train(folders)
     assert list(recorder.done_) == ["fine"]
     assert "No space left" in str(recorder.errors["full"])

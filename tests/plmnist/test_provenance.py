@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from plmnist import surroundings
 from plmnist.batch import attack_folders, train_folders
@@ -160,6 +161,34 @@ def test_other_instructions_are_another_fingerprint(make_folder):
     assert fingerprint(folder, "fgsm") not in (None, before)
     path.unlink()
     assert fingerprint(folder, "fgsm") is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="auto is another device where there is a GPU")
+def test_fingerprint_is_of_the_device_that_computed_whatever_it_was_asked_by(make_folder):
+    asked, automatic = make_folder("a"), make_folder("b", seed=2)
+    for folder, device in ((asked, "cpu"), (automatic, "auto")):
+        train(folder, device=device)
+        attack(folder, device=device)
+    for part in ("train", "fgsm"):
+        assert load_provenance(automatic, part)["settings"]["device"] == "auto"
+        assert fingerprint(asked, part) == fingerprint(automatic, part) is not None
+    path = automatic / "provenance/train.json"
+    record = json.loads(path.read_bytes())
+    record["machine"]["device"] = "NVIDIA H200"
+    path.write_text(json.dumps(record))
+    assert fingerprint(asked, "train") != fingerprint(automatic, "train")
+
+
+def test_a_copy_has_the_settings_of_its_origin(make_folder):
+    first, second, third = make_folder("a"), make_folder("b", fgsm_epsilon=0.2), make_folder("c", fgsm_epsilon=0.3)
+    train(first)
+    train(second, engine="stacked")
+    assert load_provenance(second, "train")["settings"]["engine"] == "tensor"
+    for folder in (first, second):
+        (folder / "provenance/train.json").unlink()
+    train(third)
+    assert load_provenance(third, "train")["settings"] is None
+    assert fingerprint(third, "train") is None
 
 
 def test_scheduler_session_and_container_come_from_the_environment(make_folder, monkeypatch):

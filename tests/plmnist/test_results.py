@@ -232,6 +232,22 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     assert contents(tmp_path) == {"a.json": b"old"}
 
 
+def test_files_of_which_one_can_not_be_written_stay_as_they_were(tmp_path, monkeypatch):
+    results.write_in_order(tmp_path, {"a": b"old a", "b": b"old b"})
+    flush, flushed = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        flushed.append(descriptor)
+        if len(flushed) == 2:
+            raise OSError(28, "No space left on device")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        results.write_in_order(tmp_path, {"a": b"new a", "b": b"new b"})
+    assert contents(tmp_path) == {"a": b"old a", "b": b"old b"}
+
+
 SAVE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
@@ -315,7 +331,7 @@ def test_killed_between_any_two_writes_no_record_precedes_its_files(tmp_path, tr
             expected |= {results.EXAMPLES: b"new e", results.FIGURE: b"new f", results.ATTACK_RECORD: record}
         # The rerun has also removed what the killed process left half-written.
         assert contents(folder) == expected
-    assert deaths >= 10
+    assert deaths >= 8
 
 
 @pytest.mark.parametrize("is_reaped", [True, False])

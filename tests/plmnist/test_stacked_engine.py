@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from plmnist.config import STACKED, Configuration
 from plmnist.device import DEVICE_VARIABLE
 from plmnist.epochs import draw_epoch
 from plmnist.errors import ConfigurationError, TrainingError
-from plmnist.provenance import fingerprint
+from plmnist.provenance import fingerprint, load_provenance
 from plmnist.stacked_engine import stack_limit, train_stack
 from plmnist.training import Trained, train
+from plmnist.verification import verify_folder
 
 MEAN_TOLERANCE = 1e-4
 """Mean difference of a weight that docs/gpu.md states for a few epochs; see there for what was measured."""
@@ -270,13 +272,49 @@ def test_folders_of_one_shape_share_a_stack_and_each_is_reported_when_its_networ
     folders = place(tmp_path, grid(make_mapping))
     train_folders(folders, listener, config_name="config.json", engine=STACKED)
     assert stacks == [[(8, 1, [1, 2]), (8, 2, [1, 2])], [(16, 1, [1, 2]), (16, 2, [1, 2])]]
-    order = [name for event, name in listener.events if event == "done"]
-    assert sorted(order) == sorted(Path(folder).name for folder in folders)
-    for hidden in ("h8", "h16"):
-        lengths = [name[:2] for name in order if name.endswith(hidden)]
-        assert lengths == sorted(lengths)
-    for name in order:
+    done = [name for event, name in listener.events if event == "done"]
+    assert sorted(done) == sorted(Path(folder).name for folder in folders)
+    for name in done:
         assert listener.events.index(("started", name)) < listener.events.index(("done", name))
+
+
+def test_results_are_written_while_the_training_goes_on(tmp_path, make_mapping, monkeypatch):
+    real = stack.Stack.train_epoch
+    short_one_is_done = threading.Event()
+    waited = []
+
+    class Waiting(Listener):
+        def done(self, folder: str, summary: str) -> None:
+            super().done(folder, summary)
+            if Path(folder).name == "short":
+                short_one_is_done.set()
+
+    def patient(its_stack):
+        if len(its_stack.members) == 1:  # the second epoch, which the long one trains alone
+            waited.append(short_one_is_done.wait(60))
+        return real(its_stack)
+
+    monkeypatch.setattr(stack.Stack, "train_epoch", patient)
+    points = {"short": make_mapping(seed=1, num_epochs=1), "long": make_mapping(seed=2, num_epochs=2)}
+    train_folders(place(tmp_path, points), Waiting(), config_name="config.json", engine=STACKED)
+    assert waited == [True]
+
+
+def test_what_a_listener_raises_is_not_lost_in_the_thread_that_told_it(tmp_path, make_mapping):
+    class Broken(Listener):
+        def done(self, folder: str, summary: str) -> None:
+            raise BrokenPipeError("nobody listens")
+
+    folders = place(tmp_path, {f"s{seed}": make_mapping(seed=seed) for seed in (1, 2)})
+    with pytest.raises(BrokenPipeError, match="nobody listens"):
+        train_folders(folders, Broken(), config_name="config.json", engine=STACKED)
+
+
+def test_more_results_than_may_wait_are_all_written(tmp_path, make_mapping, monkeypatch):
+    monkeypatch.setattr("plmnist.batch.writers.THREADS", 1)
+    folders = place(tmp_path, {f"s{seed}": make_mapping(seed=seed, hidden_size=2) for seed in range(9)})
+    train_folders(folders, Listener(), config_name="config.json", engine=STACKED)
+    assert [folder for folder in folders if verify_folder(folder)] == []
 
 
 def test_folders_trained_in_a_stack_say_so_and_are_attacked(tmp_path, make_mapping):
@@ -344,6 +382,8 @@ def test_what_can_t_be_stacked_is_trained_alone_with_the_bytes_of_always(tmp_pat
     assert (Path(folders[0]) / results.TRAIN_RECORD).read_bytes() == expected.record
     assert (Path(folders[0]) / results.MODEL).read_bytes() == expected.model
     assert results.load_train(folders[1])["engine"] == STACKED
+    # The provenance names what trained each, not what was asked for.
+    assert [load_provenance(folder, "train")["settings"]["engine"] for folder in folders] == ["tensor", STACKED]
 
 
 def test_unexpected_error_fails_what_is_not_done_yet(tmp_path, make_mapping, monkeypatch):
