@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from plmnist.config import Configuration
 from plmnist.data import DATA_DIR_VARIABLE, ImageSet, load_test, load_train
+from plmnist.model import Network
 from plmnist.training import TrainingData, prepare_data
 
 BASE: dict[str, Any] = {
@@ -76,3 +80,29 @@ def mnist_slice(mnist: TrainingData) -> TrainingData:
         return ImageSet(images.images[:n], images.labels[:n], images.full_scale)
 
     return TrainingData(first(mnist.train, 3000), first(mnist.test, 1000))
+
+
+@pytest.fixture(scope="session")
+def left_alone() -> Callable[[Network], AbstractContextManager[Network]]:
+    """Return a context that gives a copy of a network with a past, and sees that it comes back as it was."""
+
+    @contextmanager
+    def check(original: Network) -> Iterator[Network]:
+        network = copy.deepcopy(original)
+        network.train()
+        network.layer2.eval()
+        network.layer1.weight.grad = torch.ones_like(network.layer1.weight)
+        before = copy.deepcopy(network.state_dict())
+        modes = [module.training for module in network.modules()]
+        torch.manual_seed(3)
+        state = torch.get_rng_state()
+        yield network
+        assert torch.equal(torch.get_rng_state(), state)
+        assert [module.training for module in network.modules()] == modes
+        assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+        assert torch.equal(network.layer1.weight.grad, torch.ones_like(network.layer1.weight))
+        assert network.layer2.weight.grad is None
+        assert all(parameter.requires_grad for parameter in network.parameters())
+        assert network.layer1.weight.dtype == torch.float32
+
+    return check

@@ -188,25 +188,10 @@ def test_constant_network_has_zero_gradients_and_says_so():
     assert torch.equal(result.examples.adversarial[0], result.examples.original)
 
 
-def test_network_and_random_state_are_left_alone(victim, digits):
-    network = copy.deepcopy(victim)
-    network.train()
-    network.layer2.eval()
-    network.layer1.weight.grad = torch.ones_like(network.layer1.weight)
-    before = copy.deepcopy(network.state_dict())
-    modes = [module.training for module in network.modules()]
-    torch.manual_seed(3)
-    state = torch.get_rng_state()
-    with torch.no_grad():
+def test_network_and_random_state_are_left_alone(victim, digits, left_alone):
+    with left_alone(victim) as network, torch.no_grad():
         first = attack_fgsm(network, digits.test, [0.05])
         fgsm(network, digits.test.pixels(), digits.test.labels, [0.05])
-    assert torch.equal(torch.get_rng_state(), state)
-    assert [module.training for module in network.modules()] == modes
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    assert torch.equal(network.layer1.weight.grad, torch.ones_like(network.layer1.weight))
-    assert network.layer2.weight.grad is None
-    assert all(parameter.requires_grad for parameter in network.parameters())
-    assert network.layer1.weight.dtype == torch.float32
     # The mode the network was in has no influence.
     assert first.counts == attack_fgsm(victim, digits.test, [0.05]).counts
 

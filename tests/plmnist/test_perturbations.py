@@ -83,23 +83,9 @@ def test_more_budget_fools_no_fewer_images(victim, digits, attack):
 
 
 @every_attack
-def test_network_and_random_state_are_left_alone(victim, digits, attack):
-    network = copy.deepcopy(victim)
-    network.train()
-    network.layer2.eval()
-    network.layer1.weight.grad = torch.ones_like(network.layer1.weight)
-    before = copy.deepcopy(network.state_dict())
-    modes = [module.training for module in network.modules()]
-    torch.manual_seed(3)
-    state = torch.get_rng_state()
-    with torch.no_grad():
+def test_network_and_random_state_are_left_alone(victim, digits, attack, left_alone):
+    with left_alone(victim) as network, torch.no_grad():
         first = attack_images(network, digits.test, [0.05], attack)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert [module.training for module in network.modules()] == modes
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    assert torch.equal(network.layer1.weight.grad, torch.ones_like(network.layer1.weight))
-    assert network.layer2.weight.grad is None
-    assert all(parameter.requires_grad for parameter in network.parameters())
     # The mode the network was in has no influence.
     assert first.counts == attack_images(victim, digits.test, [0.05], attack).counts
 

@@ -33,6 +33,20 @@ def folder(tmp_path, trained) -> Path:
     return tmp_path
 
 
+def attack_files(trained, result, *, examples: bytes = b"e", figure: bytes = b"f") -> dict[str, bytes]:
+    """Return what `save_attack` writes for an attack on a network."""
+    record = results.attack_record(
+        trained.config,
+        result,
+        model_sha256=json.loads(TrainFiles.of(trained).record)["model_sha256"],
+        attack=FastGradientSign(),
+        n_all=359,
+        examples=examples,
+        figure=figure,
+    )
+    return {"examples": examples, "figure": figure, "record": record}
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -165,18 +179,7 @@ def test_finds_equal_trainings_among_neighbours(tmp_path, trained, digits, make_
 
 def test_new_network_takes_the_record_of_an_attack_on_the_old_one_away(folder, trained, digits, make_config):
     def attack() -> None:
-        result = attack_fgsm(trained.network, digits.test, [0.05])
-        sha256 = results.load_train(folder)["model_sha256"]
-        record = results.attack_record(
-            trained.config,
-            result,
-            model_sha256=sha256,
-            attack=FastGradientSign(),
-            n_all=359,
-            examples=b"e",
-            figure=b"f",
-        )
-        results.save_attack(folder, examples=b"e", figure=b"f", record=record)
+        results.save_attack(folder, **attack_files(trained, attack_fgsm(trained.network, digits.test, [0.05])))
 
     attack()
     assert results.is_attacked(folder, trained.config, [0.05])
@@ -189,11 +192,7 @@ def test_new_network_takes_the_record_of_an_attack_on_the_old_one_away(folder, t
 
 def test_attack_record_has_counts_rates_and_curve(folder, trained, digits):
     result = attack_fgsm(trained.network, digits.test, [0.05, 0.0, 0.2])
-    record = json.loads(
-        results.attack_record(
-            trained.config, result, model_sha256="m", attack=FastGradientSign(), n_all=359, examples=b"e", figure=b"f"
-        )
-    )
+    record = json.loads(attack_files(trained, result)["record"])
     main = result.counts[0]
     assert record["epsilon"] == 0.05
     assert record["adversarial_correct"] == main.adversarial_correct
@@ -268,7 +267,7 @@ read = lambda name: (files / name).read_bytes()
 if sys.argv[4] == "train":
     results.save_training(folder, results.TrainFiles(read("model"), read("history"), read("train")))
 else:
-    results.save_attack(folder, examples=read("examples"), figure=read("figure"), record=read("fgsm"))
+    results.save_attack(folder, examples=read("examples"), figure=read("figure"), record=read("record"))
 print("survived")
 """
 
@@ -278,20 +277,10 @@ def test_killed_between_any_two_writes_no_record_precedes_its_files(tmp_path, tr
     """SIGKILL before every flush, rename and removal; the folder holds older results, then is finished by a rerun."""
     old, new = TrainFiles.of(train(make_config(seed=5), data=digits)), TrainFiles.of(trained)
     result = attack_fgsm(trained.network, digits.test, [0.05])
-    sha256 = json.loads(new.record)["model_sha256"]
     source = tmp_path / "source"
     source.mkdir()
-    record = results.attack_record(
-        trained.config,
-        result,
-        model_sha256=sha256,
-        attack=FastGradientSign(),
-        n_all=359,
-        examples=b"new e",
-        figure=b"new f",
-    )
     parts = {"model": new.model, "history": new.history, "train": new.record}
-    parts |= {"examples": b"new e", "figure": b"new f", "fgsm": record}
+    parts |= attack_files(trained, result, examples=b"new e", figure=b"new f")
     for name, content in parts.items():
         (source / name).write_bytes(content)
 
@@ -301,16 +290,7 @@ def test_killed_between_any_two_writes_no_record_precedes_its_files(tmp_path, tr
         folder.mkdir()
         results.save_training(folder, old if part == "train" else new)
         if part == "attack":
-            older = results.attack_record(
-                trained.config,
-                result,
-                model_sha256=sha256,
-                attack=FastGradientSign(),
-                n_all=359,
-                examples=b"e",
-                figure=b"f",
-            )
-            results.save_attack(folder, examples=b"e", figure=b"f", record=older)
+            results.save_attack(folder, **attack_files(trained, result))
         command = [sys.executable, "-c", SAVE_AND_DIE, str(folder), str(source)]
         child = subprocess.run([*command, str(step), part], capture_output=True, text=True)
         if child.returncode == 0:
@@ -328,7 +308,7 @@ def test_killed_between_any_two_writes_no_record_precedes_its_files(tmp_path, tr
         subprocess.run([*command, "0", part], check=True, capture_output=True)
         expected = {results.MODEL: new.model, results.HISTORY: new.history, results.TRAIN_RECORD: new.record}
         if part == "attack":
-            expected |= {results.EXAMPLES: b"new e", results.FIGURE: b"new f", results.ATTACK_RECORD: record}
+            expected |= {results.EXAMPLES: b"new e", results.FIGURE: b"new f", results.ATTACK_RECORD: parts["record"]}
         # The rerun has also removed what the killed process left half-written.
         assert contents(folder) == expected
     assert deaths >= 8

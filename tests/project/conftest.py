@@ -19,7 +19,6 @@ import pytest
 
 # The modules of the study call each other src.something, as they do when it runs.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "project"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "machine"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from chromium import PACKAGES, PROGRAMS, Browser

@@ -9,12 +9,12 @@ import random
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from patience import until
 
 from plmnist import results
 from plmnist.batch import attack_folders
@@ -192,7 +192,4 @@ def count(root: Path, name: str) -> int:
 
 
 def wait_until(is_reached: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while not is_reached() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until(lambda: is_reached() or process.poll() is not None, 120, every_s=0.005)

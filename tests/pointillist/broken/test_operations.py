@@ -6,11 +6,11 @@ import os
 import resource
 import signal
 import subprocess
-import time
 import uuid
 from pathlib import Path
 
 import pytest
+from patience import until
 
 WELL = """
 import os, signal, subprocess, sys, time
@@ -269,10 +269,7 @@ def slow(job):
     study = make_study(WELL + body, {"x": 0})
     (job_id,) = study.make_jobs()
     run = study.start("run")
-    deadline = time.monotonic() + 30
-    while not (study.job(job_id) / "started").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until((study.job(job_id) / "started").exists)
     text = (study.path / "project.py").read_text()
     (study.path / "project.py").write_text("def broken(:")
     assert "SyntaxError" in study.cli("status", check=1).stderr

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import until
 
 CHAIN = """
 import os, sys, time
@@ -206,7 +207,7 @@ def test_interrupt_lets_children_end_and_keeps_the_journal_right(make_study) -> 
     """
     study = make_study(body, *({"x": x} for x in range(3)))
     run = study.start("run", "--parallel", "2")
-    _wait_for(lambda: len(list(study.path.glob("workspace/*/started"))) == 2)
+    until(lambda: len(list(study.path.glob("workspace/*/started"))) == 2)
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=30)
     assert run.returncode == 130
@@ -225,7 +226,7 @@ def test_a_second_interrupt_kills(make_study) -> None:
     """
     study = make_study(body, {"x": 0})
     run = study.start("run")
-    _wait_for(lambda: list(study.path.glob("workspace/*/started")))
+    until(lambda: list(study.path.glob("workspace/*/started")))
     run.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert run.poll() is None
@@ -246,7 +247,7 @@ def test_status_shows_what_runs_elsewhere(make_study) -> None:
     """
     study = make_study(body, {"x": 0})
     run = study.start("run")
-    _wait_for(lambda: list(study.path.glob("workspace/*/started")))
+    until(lambda: list(study.path.glob("workspace/*/started")))
     assert study.cli("status").stdout.splitlines()[3].split() == ["work", "0", "0", "0", "1", "0"]
     assert "worked on by another process" in study.cli("run").stderr
     assert "running now" in study.cli("explain").stdout
@@ -263,13 +264,6 @@ def test_run_from_another_folder_after_a_move_with_a_space(make_study, tmp_path:
     text = (study.path / "project.py").read_text().replace("get_project()", "get_project(__file__ + '/..')")
     (study.path / "project.py").write_text(text)
     assert "8 completed" in study.cli("run", cwd="/").stderr
-
-
-def _wait_for(condition) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_python_api_runs_in_this_process(make_study, monkeypatch) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import until
 
 BODY = """
 @Project.post.isfile("a")
@@ -110,10 +110,7 @@ def test_queue_of_one_machine_does_everything(make_study: Any, tmp_path: Path, m
     monkeypatch.setenv("POINTILLIST_QUEUE", str(tmp_path / "queue"))
     study = make_study(BODY.replace('"np": 2', '"np": 1'), *POINTS)
     study.cli("submit", "--all")
-    end = time.monotonic() + 60
-    while len(list((study.path / "workspace").glob("*/b"))) < 3:
-        assert time.monotonic() < end, study.cli("status", "-d").stdout
-        time.sleep(0.2)
+    until(lambda: len(list((study.path / "workspace").glob("*/b"))) == 3)
 
 
 def test_cancel_wants_a_selection_and_takes_back_what_is_selected(
@@ -129,10 +126,7 @@ def test_cancel_wants_a_selection_and_takes_back_what_is_selected(
     shown = study.cli("cancel", "-j", one, "--pretend")
     assert "1 tasks would be cancelled" in shown.stderr
     study.cli("cancel", "-j", one)
-    end = time.monotonic() + 30
-    while "eligible" not in study.cli("explain", "-o", "first", "-j", one).stdout.split("\n")[0]:
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    until(lambda: "eligible" in study.cli("explain", "-o", "first", "-j", one).stdout.split("\n")[0])
     assert "2 tasks are on the cluster already" in study.cli("submit", "-o", "first", "--hold").stderr
     study.cli("cancel", "--all")
     assert os.path.isdir(tmp_path / "queue")

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 # The modules beside this file are plain ones: they also run by hand, and as commands of the fakes.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "machine"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from debian import ProgramsMissing
 from fake_schedulers.queue import FakeScheduler
 from faking import put_on_path
-from slurm_service import SlurmService, find_or_install
+from slurm_service import SlurmService, find_or_install, running
 
 from pointillist.cluster.schedulers.base import current_user
 
 
 @pytest.fixture(scope="session")
-def slurm_service() -> Iterator[SlurmService]:
+def slurm_programs() -> Callable[..., None]:
+    """Make sure that Slurm's programs are here; skip where they are not, but for CI."""
+
+    def require(what: str = "Slurm", *, accounting: bool = False) -> None:
+        try:
+            find_or_install(accounting=accounting)
+        except ProgramsMissing as missing:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"CI needs a real {what}: {missing}")
+            pytest.skip(f"no real {what}: {missing}")
+
+    return require
+
+
+@pytest.fixture(scope="session")
+def slurm_service(slurm_programs: Callable[..., None]) -> Iterator[SlurmService]:
     """A real Slurm for the whole session; use `real_slurm` to speak to it."""
-    try:
-        find_or_install()
-    except ProgramsMissing as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI needs a real Slurm: {missing}")
-        pytest.skip(f"no real Slurm: {missing}")
-    # Not under pytest's own folder: the path of a socket may not be long.
-    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    service = SlurmService(folder)
-    try:
-        service.start()
+    slurm_programs()
+    with running() as service:
         yield service
-    finally:
-        service.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ plain device file; no systemd, no cgroups. On request it keeps accounts, in a Ma
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -18,8 +19,11 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "machine"))
 
@@ -337,6 +341,19 @@ class SlurmService:
             lines = path.read_text(errors="replace").splitlines()[-8:]
             parts.append(f"--- {path.name}\n" + "\n".join(lines))
         return "\n".join(parts)
+
+
+@contextlib.contextmanager
+def running(**settings: Any) -> Iterator[SlurmService]:
+    """Run a Slurm with these settings for a while, in a folder that is removed afterwards."""
+    # Not under pytest's own folder: the path of a socket may not be long.
+    with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder:
+        service = SlurmService(Path(folder), **settings)
+        try:
+            service.start()
+            yield service
+        finally:
+            service.stop()
 
 
 def _is_job(entry: Path) -> bool:

@@ -5,23 +5,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from debian import ProgramsMissing
-from slurm_service import SlurmService, find_or_install
-from waiting import queue_is_empty, states, until
+from patience import until
+from slurm_service import SlurmService, find_or_install, running
+from waiting import queue_is_empty, states
 
 from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.slurm import Slurm
 
 RECORDED = Path(__file__).parent / "recorded" / "sacct-22.05.txt"
+FORGETFUL = {"accounting": True, "min_job_age_s": 2}
 EXPECTED = {
     "completed": State.COMPLETED,
     "failed": State.FAILED,
@@ -35,22 +33,11 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[SlurmService]:
+def service(slurm_programs: Callable[..., None]) -> Iterator[SlurmService]:
     """A real Slurm that keeps accounts and soon forgets."""
-    try:
-        find_or_install(accounting=True)
-    except ProgramsMissing as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI needs a real Slurm with accounts: {missing}")
-        pytest.skip(f"no real accounts: {missing}")
-    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    service = SlurmService(folder, accounting=True, min_job_age_s=2)
-    try:
-        service.start()
+    slurm_programs("Slurm with accounts", accounting=True)
+    with running(**FORGETFUL) as service:
         yield service
-    finally:
-        service.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -156,16 +143,10 @@ def test_recorded_answers_are_read_alike() -> None:
 def record() -> None:
     """Record the answers anew."""
     find_or_install(accounting=True)
-    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    service = SlurmService(folder, accounting=True, min_job_age_s=2)
-    try:
-        service.start()
+    with running(**FORGETFUL) as service:
         endings = Endings(service)
         endings.make()
         RECORDED.write_text(endings.answer())
-    finally:
-        service.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import until
 
 from pointillist.cluster.errors import RequestError, SchedulerUnavailable, SubmissionRejected
 from pointillist.cluster.schedulers import scheduler_class
@@ -199,7 +200,7 @@ def test_one_element_of_an_array_can_be_cancelled(harness: Harness) -> None:
         found = harness.scheduler.query([one]).get(element_id(one, 1))
         return found is None or found.state is State.CANCELLED
 
-    wait_for(is_gone)
+    until(is_gone)
     left = harness.scheduler.query([one])
     assert {left[element_id(one, 0)].state, left[element_id(one, 2)].state} == {State.HELD}
 
@@ -266,7 +267,7 @@ def test_output_in_hostile_folders_is_written_there_or_refused(harness: Harness,
         assert awkward in SAID_TO_BE_IMPOSSIBLE[harness.scheduler.name]
         return
     harness.finish(one)
-    wait_for(lambda: [path.read_text() for path in folder.glob("log*.out")] == ["hello\n"])
+    until(lambda: [path.read_text() for path in folder.glob("log*.out")] == ["hello\n"])
     assert not list(harness.folder.rglob("pwned"))
 
 
@@ -287,10 +288,3 @@ def test_dead_scheduler_is_unavailable_and_never_an_empty_queue(harness: Harness
         harness.scheduler.query()
     with pytest.raises(SchedulerUnavailable):
         harness.submit("true", Request(name="another"))
-
-
-def wait_for(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + _PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)

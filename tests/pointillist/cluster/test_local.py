@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import until
 
 from pointillist.cluster.errors import SubmissionRejected
 from pointillist.cluster.schedulers.jobs import ClusterJob, State
@@ -70,10 +71,7 @@ def test_cores_are_shared_between_jobs(queue: Local, tmp_path: Path) -> None:
     first = submit(queue, tmp_path, "while [ ! -e go ]; do sleep 0.02; done", Request(name="a", processes=cores))
     wait(queue, first, State.RUNNING)
     second = submit(queue, tmp_path, "true", Request(name="b"))
-    end = time.monotonic() + 30
-    while queue.query([second])[second].reason != "Cores":
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: queue.query([second])[second].reason == "Cores")
     (tmp_path / "go").touch()
     wait(queue, second, State.COMPLETED)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from debian import ProgramsMissing
+from patience import until
 from slurm_service import SlurmService, find_or_install
 
 from pointillist.cluster.errors import SubmissionRejected
@@ -23,13 +22,6 @@ def submit(tmp_path: Path, request: Request, body: str = "true") -> str:
     path = tmp_path / f"{request.name.replace('/', '-')}.sh"
     path.write_text("\n".join(["#!/bin/bash", *Slurm().header_lines(request), body, ""]))
     return Slurm().submit(str(path), request, cwd=str(tmp_path))
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def finish(one: str) -> State:

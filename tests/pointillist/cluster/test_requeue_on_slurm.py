@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import until
 from slurm_service import SlurmService
-from waiting import queue_is_empty, states, until
+from waiting import queue_is_empty, states
 
 from pointillist.state.journal import Attempt, Journal
 

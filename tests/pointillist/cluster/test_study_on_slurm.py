@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from patience import until
 from slurm_service import SlurmService
+from waiting import queue_is_empty
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -75,10 +76,7 @@ def test_study_through_slurm_has_the_same_bytes(
     study = make_study(tmp_path / "study")
     submitted = call(study, "project.py", "submit", *WAYS[way])
     assert "part_5_seed_analysis_command" in submitted
-    end = time.monotonic() + 240
-    while real_slurm.run("squeue", "-h").strip():
-        assert time.monotonic() < end, real_slurm.run("squeue")
-        time.sleep(0.2)
+    until(lambda: queue_is_empty(real_slurm), 240)
     found = results(study)
     logs = "\n".join(path.read_text() for path in (study / ".pointillist" / "logs" / "cluster").glob("*.out"))
     assert found.keys() == reference.keys(), logs

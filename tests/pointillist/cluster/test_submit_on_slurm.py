@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from chain import CHAIN
+from patience import until
 from slurm_service import SlurmService
-from waiting import queue_is_empty, states, until
+from waiting import queue_is_empty, states
 
 BODY = """
 import os
@@ -33,25 +35,6 @@ def third(*jobs):
     for job in jobs:
         with open(job.fn("c"), "w") as file:
             file.write(f"{job.sp.x} of {len(jobs)}")
-"""
-
-FAILING = """
-@Project.post.isfile("a")
-@Project.operation(cmd=True)
-def first(job):
-    return f"test {job.sp.x} != 1 && touch workspace/{job.id}/a"
-
-@Project.pre.after(first)
-@Project.post.isfile("b")
-@Project.operation(cmd=True)
-def second(job):
-    return f"touch workspace/{job.id}/b"
-
-@Project.pre.after(second)
-@Project.post(lambda *jobs: all(j.isfile("c") for j in jobs))
-@Project.operation(cmd=True, aggregator=aggregator())
-def third(*jobs):
-    return "touch " + " ".join(f"workspace/{j.id}/c" for j in jobs)
 """
 
 SLEEPING = """
@@ -114,7 +97,8 @@ def test_batch_in_a_bundle_is_one_process(make_study: Any, real_slurm: SlurmServ
 
 
 def test_failure_cancels_what_depends_on_it_and_status_says_so(make_study: Any, real_slurm: SlurmService) -> None:
-    study = make_study(FAILING, *POINTS)
+    study = make_study(CHAIN, *POINTS)
+    (study.path / "bad-1").touch()
     study.cli("submit", "--all")
     until(lambda: queue_is_empty(real_slurm))
     assert states(study) == {
@@ -122,7 +106,7 @@ def test_failure_cancels_what_depends_on_it_and_status_says_so(make_study: Any, 
         "second": {"completed", "waiting"},
         "third": {"waiting"},
     }
-    study.write_project(FAILING.replace("test {job.sp.x} != 1 && ", ""))
+    study.write_project(CHAIN.replace("exit 3", "true"))
     study.cli("submit", "--all")
     until(lambda: queue_is_empty(real_slurm))
     assert states(study) == {"first": {"completed"}, "second": {"completed"}, "third": {"completed"}}

@@ -9,27 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chain import CHAIN
 from fake_schedulers.queue import FakeScheduler
 from faking import put_on_path
 
-BODY = """
-@Project.post.isfile("a")
-@Project.operation(cmd=True, directives={"walltime": 1})
-def first(job):
-    return f"test -e bad-{job.sp.x} && exit 3; touch workspace/{job.id}/a"
-
-@Project.pre.after(first)
-@Project.post.isfile("b")
-@Project.operation(cmd=True)
-def second(job):
-    return f"touch workspace/{job.id}/b"
-
-@Project.pre.after(second)
-@Project.post(lambda *jobs: all(j.isfile("c") for j in jobs))
-@Project.operation(cmd=True, aggregator=aggregator())
-def third(*jobs):
-    return "touch " + " ".join(f"workspace/{j.id}/c" for j in jobs)
-"""
 GROUPED = """
 both = Project.make_group("both", submit_options="--num-passes 2")
 
@@ -74,7 +57,7 @@ def programs(fake: FakeScheduler) -> list[str]:
 
 @pytest.mark.parametrize("options", [[], ["--bundle", "2", "--parallel"]], ids=" ".join)
 def test_everything_is_done_after_one_command(make_study: Any, fake: FakeScheduler, options: list[str]) -> None:
-    study = make_study(BODY, *POINTS, name="a study's $HOME")
+    study = make_study(CHAIN, *POINTS, name="a study's $HOME")
     study.cli("submit", "--all", *options)
     assert states(study) == 7 * ["queued"]
     assert study.cli("submit", "--all", *options).stdout == ""
@@ -83,7 +66,7 @@ def test_everything_is_done_after_one_command(make_study: Any, fake: FakeSchedul
 
 
 def test_array_is_one_submission_under_the_ids_that_are_shown(make_study: Any, fake: FakeScheduler) -> None:
-    study = make_study(BODY, *POINTS)
+    study = make_study(CHAIN, *POINTS)
     shown = study.cli("submit").stdout
     submits = [word for word in programs(fake) if word in ("sbatch", "qsub", "bsub")]
     assert len(submits) == 1
@@ -94,7 +77,7 @@ def test_array_is_one_submission_under_the_ids_that_are_shown(make_study: Any, f
 
 
 def test_failure_is_told_in_words_and_cancels_what_waits_for_it(make_study: Any, fake: FakeScheduler) -> None:
-    study = make_study(BODY, *POINTS)
+    study = make_study(CHAIN, *POINTS)
     (study.path / "bad-1").touch()
     study.cli("submit", "--all")
     finish(fake)
@@ -110,7 +93,7 @@ def test_failure_is_told_in_words_and_cancels_what_waits_for_it(make_study: Any,
 
 
 def test_cancel_takes_back_what_is_selected(make_study: Any, fake: FakeScheduler) -> None:
-    study = make_study(BODY, *POINTS)
+    study = make_study(CHAIN, *POINTS)
     study.cli("submit", "--hold")
     one = study.make_jobs()[0]
     assert "Cancelled 1 tasks." in study.cli("cancel", "-j", one).stderr
@@ -120,7 +103,7 @@ def test_cancel_takes_back_what_is_selected(make_study: Any, fake: FakeScheduler
 
 
 def test_dead_scheduler_takes_nothing_and_hides_nothing(make_study: Any, fake: FakeScheduler) -> None:
-    study = make_study(BODY, *POINTS)
+    study = make_study(CHAIN, *POINTS)
     study.cli("submit", "-n", "2")
     fake.set(down=True)
     assert "Warning" in study.cli("status").stderr
@@ -132,7 +115,7 @@ def test_dead_scheduler_takes_nothing_and_hides_nothing(make_study: Any, fake: F
 
 
 def test_log_of_the_cluster_job_is_found(make_study: Any, fake: FakeScheduler) -> None:
-    study = make_study(BODY, *POINTS)
+    study = make_study(CHAIN, *POINTS)
     study.cli("submit")
     finish(fake)
     one = study.make_jobs()[0]

@@ -1,10 +1,8 @@
-"""What tests with a real queue wait for."""
+"""What tests with a real queue ask of it and of the study."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 from slurm_service import SlurmService
@@ -16,14 +14,6 @@ def states(study: Any) -> dict[str, set[str]]:
     for task in json.loads(study.cli("status", "--json").stdout)["tasks"]:
         found.setdefault(task["operation"], set()).add(task["state"])
     return found
-
-
-def until(is_so: Callable[[], object], patience_s: float = 60) -> None:
-    """Wait for something; fail when it takes too long."""
-    end = time.monotonic() + patience_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def queue_is_empty(slurm: SlurmService) -> bool:

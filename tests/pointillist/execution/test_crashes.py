@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from patience import until
 
 BODY = """
 import os, shlex, sys, time
@@ -221,10 +222,7 @@ def test_parent_killed_alone_leaves_its_children_their_tasks(make_study) -> None
     study = make_study(body, {"x": 0})
     (job_id,) = study.make_jobs()
     run = study.start("run")
-    deadline = time.monotonic() + 30
-    while not (study.job(job_id) / "started").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until((study.job(job_id) / "started").exists)
     run.kill()
     run.wait()
     # The orphan is still at work: a second run must leave its task alone.
@@ -238,10 +236,7 @@ def test_parent_killed_alone_leaves_its_children_their_tasks(make_study) -> None
 
 def _wait_until_alone(path: Path) -> None:
     """Wait until no process works in the study any more: orphans may finish what they had begun."""
-    deadline = time.monotonic() + 30
-    while any(_works_in(process, path) for process in psutil.process_iter()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not any(_works_in(process, path) for process in psutil.process_iter()))
 
 
 def _works_in(process: psutil.Process, path: Path) -> bool:

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from patience import until
 
 from pointillist.execution.workers import Worker
 from pointillist.state.journal import Journal
@@ -114,10 +115,7 @@ def test_when_the_user_stops_the_others_were_never_begun(make_study) -> None:
     special = f'if job.id == "{slow}": open("here", "w").close(); time.sleep(60)'
     study.write_project(PYTHON.format(special=special))
     run = study.start("run")
-    deadline = time.monotonic() + 30
-    while not (study.path / "here").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until((study.path / "here").exists)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=30)
     assert run.returncode == 130, said
@@ -221,10 +219,7 @@ def test_what_a_worker_has_done_before_it_died_counts(tmp_path: Path) -> None:
         log = str(tmp_path / "log")
         for name in ("a", "b", "deadly", "c", "d"):
             worker.call(log, name)
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "b").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until((tmp_path / "b").exists)
         time.sleep(0.1)
         worker.call(log, "e")  # only now do we hear that it is dead
         ends = [worker.poll() for _ in range(3)]

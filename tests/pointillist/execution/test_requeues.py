@@ -8,11 +8,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import until
 
 from pointillist.definition.directives import evaluate
 from pointillist.errors import DirectivesError
@@ -55,13 +55,6 @@ WARNED = {"signal_before_s": 60}
 def in_cluster_job(start: str = "1", **more: str) -> dict[str, str]:
     own = {SUBMISSION_VARIABLE: "P/work/0", CLUSTER_JOB_VARIABLE: "7_3", START_VARIABLE: start}
     return os.environ | own | more
-
-
-def until(is_so: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def warned(study: Any, **options: Any) -> int:

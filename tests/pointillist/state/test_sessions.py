@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import until
 
 from pointillist.state.sessions import LOST_AFTER_S, Sessions
 
@@ -79,10 +80,7 @@ def test_claim_lives_as_long_as_a_child_of_the_killed_process(tmp_path: Path, se
         assert not sessions.claim(mine, "work", "a")
     finally:
         os.kill(child, signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while not sessions.claim(mine, "work", "a"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: sessions.claim(mine, "work", "a"))
     mine.close()
 
 
