@@ -16,7 +16,8 @@ import resource
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from plmnist import results
 from plmnist.config import STACKED
 from plmnist.errors import ResultError
 from plmnist.results.files import sha256
-from plmnist.surroundings import command, machine_facts, process_facts
+from plmnist.surroundings import command, machine_facts, process_facts, source_hash, versions
 
 if TYPE_CHECKING:
     from plmnist.batch.folders import Listener
@@ -34,11 +35,13 @@ __all__ = [
     "FOLDER",
     "PARTS",
     "SCHEMA",
+    "Making",
     "Recorder",
     "fingerprint",
     "fingerprint_of_file",
     "load_provenance",
     "parts_of",
+    "recording",
 ]
 
 SCHEMA = "plmnist/provenance/1"
@@ -80,7 +83,7 @@ class Recorder:
 
     def started(self, folder: str, **settings: Any) -> None:
         """Note when the work for a folder begins, what is there, and which settings are others than was asked for."""
-        self._open[folder] = _Start.now(Path(folder), self._part, self._settings | settings)
+        self._open[folder] = _Start.now(Path(folder), PARTS[self._part], self._settings | settings)
         with self._turn:
             self._listener.started(folder)
 
@@ -91,7 +94,7 @@ class Recorder:
     def done(self, folder: str, summary: str) -> None:
         """Write the provenance of a folder's new files, if there are any."""
         start = self._open.pop(folder)
-        if _stamps(Path(folder), self._part) != start.stamps:
+        if _stamps(Path(folder), PARTS[self._part]) != start.stamps:
             try:
                 self._write(folder, start, outcome="completed", note=summary)
             except OSError as error:
@@ -111,38 +114,17 @@ class Recorder:
             self._listener.failed(folder, error)
 
     def _write(self, folder: str, start: _Start, *, outcome: str, note: str) -> None:
-        ended = datetime.now(UTC)
         made = _record(Path(folder), self._part)
-        record = {
-            "schema": SCHEMA,
-            "part": self._part,
-            "attempt": start.attempt,
-            "outcome": outcome,
-            "note": note,
-            "started": _iso(start.time),
-            "ended": _iso(ended),
-            "wall_s": round(time.perf_counter() - start.clock_s, 4),
-            "cpu_s": round(time.process_time() - start.cpu_s, 4),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
-            "command": [*command(os.path.dirname(folder)), str(folder)],
-            "settings": start.settings,
-            **process_facts(),
-            "machine": {
-                **machine_facts("torch" in sys.modules),
-                "device": made.get("device", "cpu") if outcome == "completed" else None,
-            },
-            **self._origin(folder),
+        is_complete = outcome == "completed"
+        record = start.told(self._part, outcome, note)
+        record["command"] = [*command(os.path.dirname(folder)), str(folder)]
+        record["machine"] |= {"device": made.get("device", "cpu") if is_complete else None}
+        record |= self._origin(folder)
+        record |= {
             "inputs": _inputs(made, self._part),
-            "outputs": _hashes(Path(folder), self._part) if outcome == "completed" else {},
+            "outputs": _hashes(Path(folder), PARTS[self._part]) if is_complete else {},
         }
-        place = Path(folder) / FOLDER
-        place.mkdir(exist_ok=True)
-        current = place / f"{self._part}.json"
-        if outcome == "completed":
-            _set_aside(current)
-        else:
-            current = place / f"{self._part}-{start.attempt}.json"
-        results.write_atomically(current, _spelled(record))
+        _keep(Path(folder), record)
 
     def _origin(self, folder: str) -> dict[str, Any]:
         """Return, of a copy, where it was copied from, and with what settings and on what machine that was computed."""
@@ -155,6 +137,48 @@ class Recorder:
                 record = load_provenance(origin, self._part)
         about = {"folder": origin and origin.name, "attempt": record.get("attempt")}
         return {"copied_from": about, "settings": record.get("settings"), "machine": record.get("machine")}
+
+
+@dataclass
+class Making:
+    """What is made by :func:`recording`, and from what."""
+
+    inputs: dict[str, Any] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    """Paths in the folder."""
+
+
+@contextlib.contextmanager
+def recording(folder: Path, part: str, *, code: Path, packages: Iterable[str] = ()) -> Iterator[Making]:
+    """Write down the provenance of files that are made in a folder from the results of many others.
+
+    Nothing is written if nothing was made.
+
+    Parameters
+    ----------
+    folder
+        Where the files are made.
+    part
+        What they are called together.
+    code
+        A folder with the Python files that make them, besides plmnist.
+    packages
+        What they depend on besides the packages that results depend on.
+    """
+    start, making = _Start.now(folder, (), {}), Making()
+
+    def keep(outcome: str, note: str, outputs: Mapping[str, str]) -> None:
+        record = start.told(part, outcome, note)
+        about = {"code": record["code"] | {"study_sha256": source_hash(code)}, "inputs": making.inputs}
+        _keep(folder, record | about | {"packages": record["packages"] | versions(packages), "outputs": outputs})
+
+    try:
+        yield making
+    except Exception as error:
+        keep("failed", f"{type(error).__name__}: {error}", {})
+        raise
+    if making.outputs:
+        keep("completed", f"{len(making.outputs)} files", _hashes(folder, making.outputs))
 
 
 def load_provenance(folder: Path | str, part: str) -> dict[str, Any]:
@@ -227,19 +251,41 @@ class _Start:
     settings: dict[str, Any]
 
     @classmethod
-    def now(cls, folder: Path, part: str, settings: dict[str, Any]) -> _Start:
+    def now(cls, folder: Path, files: Iterable[str], settings: dict[str, Any]) -> _Start:
         now = datetime.now(UTC)
         attempt = f"{now:%Y%m%dT%H%M%SZ}-{os.urandom(3).hex()}"
-        return cls(attempt, now, time.perf_counter(), time.process_time(), _stamps(folder, part), settings)
+        return cls(attempt, now, time.perf_counter(), time.process_time(), _stamps(folder, files), settings)
+
+    def told(self, part: str, outcome: str, note: str) -> dict[str, Any]:
+        """Return what a record says of any attempt that began then and ends now."""
+        return {
+            "schema": SCHEMA,
+            "part": part,
+            "attempt": self.attempt,
+            "outcome": outcome,
+            "note": note,
+            "started": _iso(self.time),
+            "ended": _iso(datetime.now(UTC)),
+            "wall_s": round(time.perf_counter() - self.clock_s, 4),
+            "cpu_s": round(time.process_time() - self.cpu_s, 4),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
+            "command": list(sys.orig_argv),
+            "settings": self.settings,
+            **process_facts(),
+            "machine": {**machine_facts("torch" in sys.modules)},
+            "copied_from": None,
+            "inputs": {},
+            "outputs": {},
+        }
 
 
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-def _stamps(folder: Path, part: str) -> tuple[object, ...]:
-    """Return what changes whenever a file of a part is written anew."""
+def _stamps(folder: Path, files: Iterable[str]) -> tuple[object, ...]:
+    """Return what changes whenever one of some files is written anew."""
     stamps: list[object] = []
-    for name in PARTS[part]:
+    for name in files:
         try:
             stat = (folder / name).stat()
         except OSError:
@@ -247,6 +293,18 @@ def _stamps(folder: Path, part: str) -> tuple[object, ...]:
         else:
             stamps.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
     return tuple(stamps)
+
+
+def _keep(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write a record to where that of the present files stands, or beside it if there are no new ones."""
+    place = folder / FOLDER
+    place.mkdir(exist_ok=True)
+    current = place / f"{record['part']}.json"
+    if record["outcome"] == "completed":
+        _set_aside(current)
+    else:
+        current = place / f"{record['part']}-{record['attempt']}.json"
+    results.write_atomically(current, _spelled(record))
 
 
 def _set_aside(current: Path) -> None:
@@ -259,9 +317,8 @@ def _set_aside(current: Path) -> None:
         current.rename(current.with_name(f"{current.stem}-{attempt}.json"))
 
 
-def _hashes(folder: Path, part: str) -> dict[str, str]:
-    files = [folder / name for name in PARTS[part]]
-    return {path.name: sha256(path.read_bytes()) for path in files if path.exists()}
+def _hashes(folder: Path, files: Iterable[str]) -> dict[str, str]:
+    return {name: sha256((folder / name).read_bytes()) for name in files if (folder / name).exists()}
 
 
 def _record(folder: Path, part: str) -> dict[str, Any]:
@@ -279,7 +336,7 @@ def _inputs(record: dict[str, Any], part: str) -> dict[str, Any]:
     return {name: record.get(name) for name in names} if record else {}
 
 
-def _spelled(record: dict[str, Any]) -> bytes:
+def _spelled(record: Mapping[str, Any]) -> bytes:
     """Return a record as JSON with a line for each entry: as easy to read as an indented one, and quicker to write."""
     lines = (f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in record.items())
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

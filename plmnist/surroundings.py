@@ -10,14 +10,14 @@ import functools
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from plmnist import __version__
 from plmnist.results.files import sha256
 
-__all__ = ["command", "lock_file", "machine_facts", "process_facts"]
+__all__ = ["command", "lock_file", "machine_facts", "process_facts", "source_hash", "versions"]
 
 _PACKAGES = ("torch", "numpy", "safetensors", "lightning", "matplotlib", "pillow")
 """What the bytes of the results depend on."""
@@ -59,7 +59,7 @@ def process_facts() -> Mapping[str, Any]:
     present = os.environ
     return {
         "code": _code(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": versions(_PACKAGES),
         "python": {"version": platform.python_version(), "implementation": platform.python_implementation()},
         "host": platform.node(),
         "working_folder": os.getcwd(),
@@ -75,17 +75,21 @@ def process_facts() -> Mapping[str, Any]:
 def _code() -> dict[str, Any]:
     """Return version and hash of the code that computes, and where it comes from a clone, its commit."""
     package = Path(__file__).resolve().parent
-    root = package.parent
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
     lock = lock_file()
     return {
         "plmnist": __version__,
-        "source_sha256": digest.hexdigest(),
-        **_commit(root),
+        "source_sha256": source_hash(package),
+        **_commit(package.parent),
         "lock_sha256": sha256(lock.read_bytes()) if lock is not None else None,
     }
+
+
+def source_hash(folder: Path) -> str:
+    """Return a hash of the Python files in and below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _commit(root: Path) -> dict[str, Any]:
@@ -102,6 +106,11 @@ def _commit(root: Path) -> dict[str, Any]:
         return {"commit": None, "dirty": None}
     commit = next((line.split()[-1] for line in found if line.startswith("# branch.oid ")), None)
     return {"commit": commit, "dirty": any(not line.startswith("#") for line in found)}
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of packages, of those that are installed."""
+    return {name: version for name in packages if (version := _version(name))}
 
 
 def _version(package: str) -> str | None:

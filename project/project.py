@@ -34,8 +34,8 @@ class Project(FlowProject):
 # Data are used in place, and results come out byte for byte, except on another machine: there within a tolerance.
 Project.reproducible(
     share=["data"],
-    made=[f"analysis/{name}*" for name in ("output", "figures", "report", "measurements", "differences")],
-    ignore=["provenance/*", "analysis/report*"],
+    made=[f"analysis/{name}*" for name in ("output", "figures", "report", "measurements", "differences", "provenance")],
+    ignore=["provenance/*", "analysis/provenance/*", "analysis/report*"],
     compare={**COMPARATORS, "analysis/*": leave_derived},
     fingerprint=fingerprint_of_file,
     verify=archive.problems,
@@ -54,8 +54,17 @@ Project.archived(
         "part_4_fgsm_attack_command": ["fgsm*", "provenance/fgsm.json"],
         "part_4_control_attacks_command": ["pgd.json", "noise.json", "provenance/pgd.json", "provenance/noise.json"],
         "part_4_checks_command": ["checks.json", "provenance/checks.json"],
-        "part_5_seed_analysis_command": ["analysis/output*", "analysis/figures/*_accuracy_by_*"],
-        "part_6_report_command": ["analysis/report*", "analysis/measurements*", "analysis/differences*"],
+        "part_5_seed_analysis_command": [
+            "analysis/output*",
+            "analysis/figures/*_accuracy_by_*",
+            "analysis/provenance/seed_analysis.json",
+        ],
+        "part_6_report_command": [
+            "analysis/report*",
+            "analysis/measurements*",
+            "analysis/differences*",
+            "analysis/provenance/report.json",
+        ],
     },
     files=archive.files,
     entities=archive.entities,

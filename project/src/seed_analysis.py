@@ -20,11 +20,15 @@ from src.tables import as_csv, as_parquet, as_text
 
 from plmnist.config import OPTIONAL, Configuration
 from plmnist.measurements import Measurement, measurements
+from plmnist.provenance import Making, recording
 from plmnist.results import write_atomically
 from plmnist.statistics import OverSeeds, over_seeds, wilson
 
 TABLE = "output_avg_std_of_seed_txt_filename"
 INDEX = "output_seed_analysis.json"
+
+# What the provenance of table and report names besides the results they are made from.
+MADE_BY: dict[str, Any] = {"code": Path(__file__).parent, "packages": ("pandas", "pyarrow", "scipy", "jinja2")}
 
 # Name of the column -> the attack, at the job's own epsilon, and what is measured.
 METRICS = {
@@ -53,27 +57,32 @@ class FinishedJob:
 
 def write_analysis(workspace: Path, analysis: Path) -> None:
     """Write the table as text, CSV and Parquet, and the figures, from all finished jobs in a workspace."""
-    from src.figures import draw_figures
-
     analysis.mkdir(exist_ok=True)
     with open(analysis / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        jobs = finished_jobs(workspace)
-        digests = {job.id: job.digest for job in jobs}
-        index = read_index(analysis, INDEX)
-        if index is not None and index["jobs"] == digests:
-            return  # another process has had its turn meanwhile
-        groups = by_combination(jobs)
-        tables = {
-            f"{TABLE}.txt": as_text(seed_table(groups)).encode(),
-            f"{TABLE}.csv": as_csv(full_table(groups)).encode(),
-            f"{TABLE}.parquet": as_parquet(full_table(groups)),
-        }
-        for name, content in tables.items():
-            write_atomically(analysis / name, content)
-        figures = draw_figures([_drawable(group) for group in groups], analysis / "figures")
-        # Last: the jobs it names are in the table and in the figures.
-        write_index(analysis, INDEX, digests, [*(analysis / name for name in tables), *figures])
+        with recording(analysis, "seed_analysis", **MADE_BY) as making:
+            _write(workspace, analysis, making)
+
+
+def _write(workspace: Path, analysis: Path, making: Making) -> None:
+    from src.figures import draw_figures
+
+    jobs = finished_jobs(workspace)
+    digests = {job.id: job.digest for job in jobs}
+    index = read_index(analysis, INDEX)
+    if index is not None and index["jobs"] == digests:
+        return  # another process has had its turn meanwhile
+    groups = by_combination(jobs)
+    tables = {
+        f"{TABLE}.txt": as_text(seed_table(groups)).encode(),
+        f"{TABLE}.csv": as_csv(full_table(groups)).encode(),
+        f"{TABLE}.parquet": as_parquet(full_table(groups)),
+    }
+    for name, content in tables.items():
+        write_atomically(analysis / name, content)
+    figures = draw_figures([_drawable(group) for group in groups], analysis / "figures")
+    # Last: the jobs it names are in the table and in the figures.
+    write_index(analysis, INDEX, digests, [*(analysis / name for name in tables), *figures], making)
 
 
 def is_up_to_date(analysis: Path, jobs: Iterable[Any]) -> bool:
@@ -95,9 +104,10 @@ def read_index(analysis: Path, name: str) -> dict[str, Any] | None:
     return index if are_whole else None
 
 
-def write_index(analysis: Path, name: str, jobs: dict[str, str], files: Iterable[Path]) -> None:
+def write_index(analysis: Path, name: str, jobs: dict[str, str], files: Iterable[Path], making: Making) -> None:
     """Note from which results, by job, some files were made; remove those that were made before and are no more."""
-    index = {"jobs": jobs, "bytes": {str(path.relative_to(analysis)): path.stat().st_size for path in files}}
+    making.inputs["results_sha256"], making.outputs = jobs, [str(path.relative_to(analysis)) for path in files]
+    index = {"jobs": jobs, "bytes": {file: (analysis / file).stat().st_size for file in making.outputs}}
     with contextlib.suppress(OSError, ValueError, KeyError):
         for former in json.loads((analysis / name).read_bytes())["bytes"].keys() - index["bytes"].keys():
             (analysis / former).unlink(missing_ok=True)

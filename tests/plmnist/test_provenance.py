@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from plmnist import surroundings
-from plmnist.batch import attack_folders, train_folders
+from plmnist.batch import attack_folders, check_folders, train_folders
 from plmnist.errors import ResultError
-from plmnist.provenance import PARTS, fingerprint, load_provenance, parts_of
+from plmnist.provenance import PARTS, fingerprint, load_provenance, parts_of, recording
 
 ENTRIES = {
     "schema", "part", "attempt", "outcome", "note", "started", "ended", "wall_s", "cpu_s", "peak_memory_bytes",
@@ -65,8 +65,9 @@ def names(folder: Path) -> list[str]:
 def test_each_part_tells_how_its_files_were_made(make_folder):
     folder = make_folder()
     train(folder)
-    attack(folder)
-    for part in ("train", "fgsm"):
+    attack(folder, attacks=["fgsm", "pgd", "noise"], n_images=20)
+    check_folders([str(folder)], Quiet())
+    for part in ("train", "fgsm", "pgd", "noise", "checks"):
         record = load_provenance(folder, part)
         assert set(record) == ENTRIES
         assert record["outputs"] == {
@@ -77,9 +78,10 @@ def test_each_part_tells_how_its_files_were_made(make_folder):
         assert record["code"]["commit"] is None or len(record["code"]["commit"]) == 40
         assert record["packages"]["torch"].startswith("2.")
         assert record["inputs"]["data_sha256"]
-    attacked = load_provenance(folder, "fgsm")
-    assert attacked["inputs"]["model_sha256"] == load_provenance(folder, "train")["outputs"]["model.safetensors"]
-    assert parts_of(folder) == ["train", "fgsm"]
+        if part != "train":
+            model = load_provenance(folder, "train")["outputs"]["model.safetensors"]
+            assert record["inputs"]["model_sha256"] == model
+    assert parts_of(folder) == ["train", "fgsm", "pgd", "noise", "checks"]
 
 
 def test_each_of_several_attacks_has_a_record_also_where_a_later_one_fails(make_folder, monkeypatch):
@@ -189,6 +191,43 @@ def test_a_copy_has_the_settings_of_its_origin(make_folder):
     train(third)
     assert load_provenance(third, "train")["settings"] is None
     assert fingerprint(third, "train") is None
+
+
+def test_what_is_made_of_many_results_tells_from_which_and_with_what_code(tmp_path):
+    code, folder = tmp_path / "src", tmp_path / "analysis"
+    code.mkdir()
+    folder.mkdir()
+    (code / "table.py").write_text("1")
+
+    def make(content: str, *, fail: bool = False) -> None:
+        with recording(folder, "table", code=code, packages=["pytest", "no-such-package"]) as making:
+            if not content:
+                return
+            making.inputs["results_sha256"] = {"job": "0" * 64}
+            if fail:
+                raise ZeroDivisionError("planted")
+            (folder / "table.txt").write_text(content)
+            making.outputs = ["table.txt"]
+
+    make("one")
+    first = load_provenance(folder, "table")
+    assert set(first) == ENTRIES
+    assert first["outputs"] == {"table.txt": hashlib.sha256(b"one").hexdigest()}
+    assert first["inputs"] == {"results_sha256": {"job": "0" * 64}}
+    assert first["packages"]["pytest"] == pytest.__version__
+    assert "no-such-package" not in first["packages"]
+    make("")
+    assert load_provenance(folder, "table") == first
+    with pytest.raises(ZeroDivisionError):
+        make("two", fail=True)
+    assert load_provenance(folder, "table") == first
+    (failed,) = [name for name in names(folder) if name != "table.json"]
+    assert json.loads((folder / "provenance" / failed).read_bytes())["note"] == "ZeroDivisionError: planted"
+    (code / "table.py").write_text("2")
+    make("two")
+    second = load_provenance(folder, "table")
+    assert second["code"]["study_sha256"] != first["code"]["study_sha256"]
+    assert f"table-{first['attempt']}.json" in names(folder)
 
 
 def test_scheduler_session_and_container_come_from_the_environment(make_folder, monkeypatch):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -286,6 +289,46 @@ def test_finished_jobs_are_made_again_byte_for_byte_and_a_flipped_bit_is_found(s
     assert "NOT REPRODUCED" in text.splitlines()
 
 
+def test_every_part_that_computes_tells_how_and_where_and_from_what(study) -> None:
+    study.change("init.py", "seed=[1, 2, 3]", "seed=1")
+    study.python("init.py")
+    study.python("project.py", "run", "--parallel", "2", env={**os.environ, "SLURM_JOB_ID": "4711"})
+    jobs = sorted((study.path / "workspace").iterdir())
+    places = [(job, part) for job in jobs for part in ("train", "fgsm", "pgd", "noise", "checks")]
+    for folder, part in [*places, (study.path / "analysis", "seed_analysis"), (study.path / "analysis", "report")]:
+        record = json.loads((folder / f"provenance/{part}.json").read_bytes())
+        assert (record["part"], record["outcome"]) == (part, "completed")
+        assert record["started"] <= record["ended"]
+        assert record["wall_s"] > 0
+        assert record["cpu_s"] > 0
+        assert record["peak_memory_bytes"] > 1e6
+        assert record["scheduler"] == {"SLURM_JOB_ID": "4711"}
+        assert record["host"] == os.uname().nodename
+        assert any("plmnist" in word or "project.py" in word for word in record["command"])
+        assert len(record["code"]["source_sha256"]) == len(record["code"]["lock_sha256"]) == 64
+        assert record["packages"]["numpy"]
+        assert record["machine"]["cpu"]
+        assert record["machine"]["threads"] == 1
+        assert record["outputs"]
+        for name, digest in record["outputs"].items():
+            assert sha256_of(folder / name) == digest
+        if folder.name == "analysis":
+            assert set(record["inputs"]["results_sha256"]) == {job.name for job in jobs}
+            assert record["packages"]["pandas"]
+            assert len(record["code"]["study_sha256"]) == 64
+        else:
+            assert record["session"]
+            assert record["machine"]["cpu_capability"]
+            assert len(record["machine"]["torch_build_sha256"]) == 64
+            assert record["inputs"]["data_sha256"]
+        if part not in ("train", "seed_analysis", "report"):
+            assert record["inputs"]["model_sha256"] == sha256_of(folder / "model.safetensors")
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_the_study_travels_as_one_archive(study, tmp_path) -> None:
     study.change("init.py", "seed=[1, 2, 3]", "seed=[1, 2]")
     study.python("init.py")
@@ -302,6 +345,10 @@ def test_the_study_travels_as_one_archive(study, tmp_path) -> None:
     assert len(trained) == 12
     assert all(any(f["@id"].endswith("/provenance/train.json") for f in e["result"]) for e in trained)
     assert json.loads((elsewhere.path / "croissant/digits.json").read_bytes())["name"] == "digits"
+    for part, operation in {"seed_analysis": "part_5_seed_analysis_command", "report": "part_6_report_command"}.items():
+        made = [e for e in crate if e.get("instrument") == {"@id": f"#operation/{operation}"} and "result" in e]
+        assert made
+        assert all({"@id": f"analysis/provenance/{part}.json"} in e["result"] for e in made)
     jobs = sorted(str(path) for path in (elsewhere.path / "workspace").iterdir())
     verify = subprocess.run([sys.executable, "-m", "plmnist", "verify", *jobs], capture_output=True, text=True)
     assert verify.stdout == "12 folders verified, no problems\n"

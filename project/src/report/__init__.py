@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from src.seed_analysis import read_index, write_index
+from src.seed_analysis import MADE_BY, read_index, write_index
+
+from plmnist.provenance import recording
 
 INDEX = "output_report.json"
 # What a report is made from, besides the state point; the provenance is told as well but makes no report outdated.
@@ -28,12 +30,13 @@ def write_report(workspace: Path, analysis: Path) -> None:
     (analysis / "figures").mkdir(parents=True, exist_ok=True)
     with open(analysis / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        folders = sorted(path for path in workspace.iterdir() if re.fullmatch("[0-9a-f]{32}", path.name))
-        digests = {folder.name: digest_of(folder) for folder in folders}
-        files = render(read_study(folders))
-        for name, content in files.items():
-            write_atomically(analysis / name, content)
-        write_index(analysis, INDEX, digests, [analysis / name for name in files])
+        with recording(analysis, "report", **MADE_BY) as making:
+            folders = sorted(path for path in workspace.iterdir() if re.fullmatch("[0-9a-f]{32}", path.name))
+            digests = {folder.name: digest_of(folder) for folder in folders}
+            files = render(read_study(folders))
+            for name, content in files.items():
+                write_atomically(analysis / name, content)
+            write_index(analysis, INDEX, digests, [analysis / name for name in files], making)
 
 
 def is_up_to_date(analysis: Path, jobs: Iterable[Any]) -> bool:
