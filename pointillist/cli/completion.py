@@ -7,6 +7,7 @@ this is loaded otherwise.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import sys
@@ -28,6 +29,9 @@ ASKED = "_ARGCOMPLETE"
 """Set in the environment by the script when it wants an answer."""
 
 MOST_IDS = 200
+
+FEW_JOBS = 500
+"""Reading the state points of so many jobs is faster than anybody notices."""
 
 BASH = """\
 # Completes `python FILE.py` where the file is a study of pointillist; any other command line as before.
@@ -52,6 +56,8 @@ _pointillist() {
         answers=("${(@ps:\\013:)$(IFS=$'\\013' COMP_LINE="$BUFFER" COMP_POINT="$CURSOR" _ARGCOMPLETE=2 \\
             _ARGCOMPLETE_SHELL=bash "${words[1]}" "$file" 8>&1 9>/dev/null 1>/dev/null 2>&1 </dev/null)}")
         compadd -- "${(@)answers%% }"
+    elif (( $+functions[_python] )); then
+        _python "$@"
     else
         _default
     fi
@@ -97,12 +103,29 @@ def answer(project: FlowProject, parser: argparse.ArgumentParser) -> None:
 
 
 def _ids(project: FlowProject, prefix: str) -> list[str]:
-    """Return the ids of jobs that begin so: as many as anybody would look at, by one look at the folder."""
+    """Return the ids of jobs and aggregates that begin so: as many as anybody would look at.
+
+    Jobs cost one look at the folder. For aggregates the state points must be read: of many jobs only when it is clear
+    that an aggregate is wanted.
+    """
     try:
-        found = [name for name in os.listdir(project.workspace) if len(name) == 32 and name.startswith(prefix)]
+        jobs = [name for name in os.listdir(project.workspace) if len(name) == 32]
     except OSError:
         return []
-    return sorted(found)[:MOST_IDS]
+    found = {name for name in jobs if name.startswith(prefix)}
+    if prefix.startswith("agg") or ("agg-".startswith(prefix) and len(jobs) <= FEW_JOBS):
+        found.update(name for name in _aggregate_ids(project) if name.startswith(prefix))
+    return sorted(found, key=lambda name: (len(name) == 32, name))[:MOST_IDS]
+
+
+def _aggregate_ids(project: FlowProject) -> Iterator[str]:
+    """Yield the ids of the aggregates of all operations on several jobs."""
+    workspace = project.read_workspace()
+    for operation in project.definition.operations.values():
+        if not operation.aggregator.is_single:
+            with contextlib.suppress(Exception):  # `status` says what is wrong with it
+                for aggregate in operation.aggregator.aggregates(workspace, workspace.job_ids):
+                    yield aggregate.id
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[Any]:

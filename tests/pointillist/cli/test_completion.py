@@ -1,15 +1,22 @@
-"""Completion of commands, options, operations and ids, asked by a real bash as the tab key does."""
+"""Completion of commands, options, operations and ids, asked by a real bash and a real zsh as the tab key does."""
 
 from __future__ import annotations
 
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import signac
+
+from pointillist import get_aggregate_id
 
 BODY = """
 group = Project.make_group("together")
@@ -23,6 +30,13 @@ def train(job): pass
 @Project.operation
 def test_it(job): pass
 """
+SEVERAL = """
+@Project.operation(aggregator=aggregator.groupby(lambda job: job.sp.x > 0))
+def several(*jobs): pass
+
+@Project.operation(aggregator=aggregator(select=lambda job: 1 / 0))
+def impossible(*jobs): pass
+"""
 
 ASK = """
 source <(python project.py completion bash)
@@ -33,6 +47,19 @@ COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
 _pointillist python
 printf '%s\\n' "${COMPREPLY[@]}"
 """
+
+
+ZSHRC = """
+PATH={path}:$PATH
+autoload -Uz compinit
+compinit -u -D
+source <(python project.py completion zsh)
+said() {{ print -rn -- "$BUFFER" > said.new; mv said.new said }}
+zle -N said
+bindkey '^]' said
+touch is-ready
+"""
+"""Ctrl-] says what stands in the line by then."""
 
 
 @pytest.fixture
@@ -70,6 +97,18 @@ def test_commands_options_operations_and_ids_are_offered(study: Any) -> None:
     assert press_tab(study, f"python project.py exec train {jobs[0]} {jobs[2][:5]}") == [jobs[2]]
 
 
+def test_ids_of_aggregates_are_offered(make_study: Any) -> None:
+    study = make_study(BODY + SEVERAL, *({"x": x} for x in range(3)))
+    jobs = study.make_jobs()
+    both = get_aggregate_id([job for job in signac.get_project(study.path) if job.sp.x > 0])
+    (one,) = (job.id for job in signac.get_project(study.path) if job.sp.x == 0)
+    assert one in jobs
+    assert press_tab(study, "python project.py run -o several -j ") == [both, *jobs]
+    assert press_tab(study, "python project.py run -j agg") == [both]
+    assert press_tab(study, "python project.py exec several agg-") == [both]
+    assert press_tab(study, "python project.py run -j agg-nothing") == []
+
+
 def test_other_command_lines_are_left_to_the_shell(study: Any) -> None:
     (study.path / "other.py").write_text("raise SystemExit('was run')")
     assert press_tab(study, "python other.py st") == []
@@ -104,3 +143,54 @@ def test_an_answer_loads_nothing_heavy(study: Any) -> None:
     ).stdout.split()
     assert [word.strip() for word in answers.read_text().split()] == study.make_jobs()
     assert not {"signac", "numpy", "jinja2", "rich"} & set(loaded)
+
+
+@pytest.fixture
+def type_in_zsh(study: Any) -> Iterator[Callable[[str], str]]:
+    """Return a function that types into a zsh at a terminal, and returns what stands in its line then."""
+    zsh = shutil.which("zsh")
+    if zsh is None:
+        pytest.skip("there is no zsh")
+    (study.path / ".zshrc").write_text(ZSHRC.format(path=Path(sys.executable).parent))
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        [zsh, "--no-global-rcs", "-i"],
+        cwd=study.path,
+        env=os.environ | {"ZDOTDIR": str(study.path), "TERM": "dumb"},
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+    )
+    os.close(end)
+
+    def wait_for(name: str) -> str:
+        deadline = time.monotonic() + 60
+        shown = b""
+        while not (study.path / name).exists():
+            assert time.monotonic() < deadline, shown.decode(errors="replace")
+            if select.select([terminal], [], [], 0.05)[0]:
+                shown += os.read(terminal, 1 << 16)
+        text = (study.path / name).read_text()
+        (study.path / name).unlink()
+        return text
+
+    def type_in(keys: str) -> str:
+        os.write(terminal, f"\x15{keys}\x1d".encode())
+        return wait_for("said")
+
+    wait_for("is-ready")
+    yield type_in
+    process.kill()
+    process.wait()
+    os.close(terminal)
+
+
+def test_the_tab_key_completes_in_zsh(study: Any, type_in_zsh: Callable[[str], str]) -> None:
+    jobs = study.make_jobs()
+    assert type_in_zsh("python project.py sta\t") == "python project.py status "
+    assert type_in_zsh("python project.py run -o tr\t") == "python project.py run -o train "
+    assert type_in_zsh(f"python project.py run -j {jobs[1][:5]}\t") == f"python project.py run -j {jobs[1]} "
+    assert type_in_zsh("python proj\t") == "python project.py "
+    (study.path / "other.py").write_text("raise SystemExit('was run')")
+    assert type_in_zsh("python other.py proj\t") == "python other.py project.py "
