@@ -87,11 +87,6 @@ def start(
     project: FlowProject, plan: Plan, selection: Selection, rules: Rules, *, observer: Observer | None = None
 ) -> Summary:
     """Run the selected tasks of a plan on this machine."""
-    operations = plan.definition.operations.values()
-    if not rules.inline and any(
-        not o.cmd and (selection.operations is None or o.name in selection.operations) for o in operations
-    ):
-        project.signac_project  # noqa: B018 - imported once here, not by each worker
     from pointillist.execution.local import LocalRun
 
     return LocalRun(

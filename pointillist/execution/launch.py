@@ -167,6 +167,8 @@ class Launcher:
         return worker
 
     def _new_worker(self) -> Worker:
+        import signac  # noqa: F401 - once here, not by each worker
+
         close = [handle for worker in self._workers for handle in worker.handles]
         worker = Worker(self._call_in_worker, close_fds=close, cwd=self._root)
         self._workers.append(worker)

@@ -233,3 +233,11 @@ def test_what_a_worker_has_done_before_it_died_counts(tmp_path: Path) -> None:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "log"]
     finally:
         worker.close()
+
+
+def test_a_run_with_nothing_to_do_opens_no_job(make_study) -> None:
+    study = make_study(PYTHON.format(special="pass"), {"x": 1})
+    study.cli("run")
+    told = study.cli("run", env=os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}).stderr
+    assert "pointillist.execution.local" in told
+    assert "| signac" not in told
