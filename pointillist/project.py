@@ -93,7 +93,10 @@ class FlowProject(OlderProject):
             Print one JSON document instead, as `status --json` does.
         file, err
             Where to print the answer, and remarks.
-        ignore_errors, template, profile, hide_progress
+        template
+            The name of a Jinja template in the folder ``templates`` of the project, to print instead; its variables are
+            the fields of `status --json`.
+        ignore_errors, profile, hide_progress
             Taken for the sake of old programs; they have no effect here.
         output_format
             ``terminal``, ``markdown``, ``html`` or ``csv``.
@@ -107,6 +110,7 @@ class FlowProject(OlderProject):
             jobs=jobs,
             file=file,
             err=err,
+            template=template,
             operation=[operation] if isinstance(operation, str) else operation,
             json=dump_json,
             no_overview=not overview,

@@ -33,7 +33,8 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     definition: Definition = project.definition
     if arguments.name not in definition.groups:
         raise SelectionError(
-            f"There is no operation {arguments.name!r}.", hint=near_matches(arguments.name, definition.groups)
+            f"The requested flow operation {arguments.name!r} does not exist.",
+            hint=near_matches(arguments.name, definition.groups),
         )
     # One group, so that a name with special characters is no pattern.
     group = definition.groups[arguments.name]

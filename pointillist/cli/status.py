@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -26,7 +27,7 @@ from pointillist.cli.views import (
 from pointillist.cli.watch import watch
 from pointillist.definition.aggregates import get_aggregate_id
 from pointillist.definition.groups import choose
-from pointillist.errors import EXIT_OK, PointillistError, near_matches
+from pointillist.errors import EXIT_OK, PointillistError, TemplateError, near_matches
 from pointillist.execution.planning import chosen_definition, plan_for
 from pointillist.state.plan import Plan, State, Task
 
@@ -105,7 +106,9 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def print_status(project: FlowProject, *, jobs: Iterable[Any] | None, file: Any, err: Any, **options: Any) -> None:
+def print_status(
+    project: FlowProject, *, jobs: Iterable[Any] | None, file: Any, err: Any, template: str | None, **options: Any
+) -> None:
     """Print the status for a Python program; ``options`` are those of the command line, by their long names."""
     known = argparse.ArgumentParser()
     add_arguments(known)
@@ -119,7 +122,25 @@ def print_status(project: FlowProject, *, jobs: Iterable[Any] | None, file: Any,
     if jobs is not None:
         entries = (entry if isinstance(entry, (tuple, list)) else (entry,) for entry in jobs)
         arguments.job_id = [get_aggregate_id(entry) for entry in entries]
-    show(project, arguments, file or sys.stdout, err or sys.stderr)
+    if template is None:
+        show(project, arguments, file or sys.stdout, err or sys.stderr)
+    else:
+        content = document(project, gather(project, arguments))
+        print(_filled_in(template, project, content | {"tasks": list(content["tasks"])}), file=file or sys.stdout)
+
+
+def _filled_in(template: str, project: FlowProject, content: dict[str, Any]) -> str:
+    """Return a document in the form of a template that the user has written."""
+    import jinja2
+
+    folder = os.path.join(project.path, "templates")
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), trim_blocks=True)
+    try:
+        return environment.get_template(template).render(content)
+    except jinja2.TemplateNotFound as error:
+        raise TemplateError(f"There is no template {error.name!r} in {folder}.") from error
+    except jinja2.TemplateError as error:
+        raise TemplateError(f"The template {template!r}: {error.message}.") from error
 
 
 def show(project: FlowProject, arguments: argparse.Namespace, file: Any, err: Any) -> None:

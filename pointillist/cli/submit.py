@@ -127,7 +127,7 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
         prepared = prepare(project, plan, selection.wants, wishes, groups)
         _mention(plan, prepared)
         if arguments.pretend or arguments.test:
-            print("\n".join(parts.text for parts in prepared.parts), end="")
+            print("\n".join(parts.shown for parts in prepared.parts), end="")
             print(_summary(prepared), file=sys.stderr)
             return _refusals(prepared)
         if not prepared.parts:

@@ -159,8 +159,9 @@ class Details:
     pretty: bool = False
 
     def each(self) -> Table:
-        """One row a task."""
-        remarks = [self._remark(task) for task in self.status.tasks]
+        """One row a task, those of a job together."""
+        ordered = [task for tasks in self._by_aggregate() for task in tasks]
+        remarks = [self._remark(task) for task in ordered]
         has_remarks = any(remarks)
         rows = [
             [
@@ -170,7 +171,7 @@ class Details:
                 *self._beside(task),
                 *([remark] * has_remarks),
             ]
-            for task, remark in zip(self.status.tasks, remarks, strict=True)
+            for task, remark in zip(ordered, remarks, strict=True)
         ]
         return Table(["job or aggregate", "operation", "state", *self._headings(), *([""] * has_remarks)], rows)
 

@@ -240,6 +240,10 @@ class LocalEnvironment(ComputeEnvironment):
         return cls.get_scheduler()
 
 
+class SimpleSchedulerEnvironment(LocalEnvironment):
+    """The same queue, by the name that signac-flow gives to one on a single machine."""
+
+
 _BASES: dict[str, type[ComputeEnvironment]] = {
     "slurm": DefaultSlurmEnvironment,
     "pbs": DefaultPBSEnvironment,

@@ -1,7 +1,8 @@
 """What tasks need of a machine, from their directives, and what several of them need together.
 
 Arithmetic only: a batch or a serial bundle needs the most that any of its tasks needs, for as long as all of them
-take; tasks at the same time need the sum, for as long as the longest takes.
+take; tasks at the same time need the sum, for as long as the longest takes. A task that does not say what it needs of
+something adds nothing to it.
 """
 
 from __future__ import annotations
@@ -106,12 +107,13 @@ def one_after_another(needs: Sequence[Needs]) -> Needs:
     """Return what tasks need together that run one after another."""
     largest = max(needs, key=lambda one: (one.cores, one.gpus))
     gpus = max(one.gpus for one in needs)
+    times = [one.walltime_s for one in needs if one.walltime_s is not None]
     return _with_totals(
         largest,
         needs,
         gpus=gpus,
         memory=max((one.memory for one in needs if one.memory is not None), default=None),
-        walltime=_total([one.walltime_s for one in needs]),
+        walltime=sum(times) if times else None,
     )
 
 
@@ -123,13 +125,13 @@ def at_once(needs: Sequence[Needs]) -> Needs:
     else:
         shape = replace(first, processes=sum(one.cores for one in needs), threads=1, gpus_per_process=0)
     memories = [one.memory for one in needs if one.memory is not None]
-    times = [one.walltime_s for one in needs]
+    times = [one.walltime_s for one in needs if one.walltime_s is not None]
     return _with_totals(
         shape,
         needs,
         gpus=sum(one.gpus for one in needs),
         memory=sum(memories) if memories else None,
-        walltime=None if None in times else max(time for time in times if time is not None),
+        walltime=max(times, default=None),
     )
 
 
@@ -150,12 +152,6 @@ def _with_totals(shape: Needs, needs: Sequence[Needs], *, gpus: int, memory: int
         signal_before_s=max(signals, default=None),
         requeue=requeues.pop() if len(requeues) == 1 else None,
     )
-
-
-def _total(times: Sequence[int | None]) -> int | None:
-    """Add up times; one that is not known makes the sum unknown."""
-    known = [time for time in times if time is not None]
-    return sum(known) if len(known) == len(times) else None
 
 
 def _bytes(directives: Mapping[str, Any], name: str) -> int | None:

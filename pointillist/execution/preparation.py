@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pointillist.cluster.errors import ClusterError, NoPartitionFits, RequestError
+from pointillist.cluster.schedulers import SCHEDULERS, scheduler_class
 from pointillist.cluster.schedulers.requests import After, Array, Dependency, Request
 from pointillist.execution.chains import chained
 from pointillist.execution.parcels import Element, Line, Parcel, elements_of, parcels_of
@@ -54,10 +55,18 @@ class Parts:
     elements: list[list[tuple[str, str]]]
     """The tasks of each element; more than the parcel's where groups go up as one."""
 
+    command: str = ""
+    """The line that hands the script over; empty where there is no scheduler."""
+
     @property
     def name(self) -> str:
         """Its name in the queue."""
         return self.request.name
+
+    @property
+    def shown(self) -> str:
+        """The script as ``--pretend`` shows it, with the line that would hand it over."""
+        return f"{self.text}\n# Submit command: {self.command}\n" if self.command else self.text
 
     @property
     def cluster_jobs(self) -> int:
@@ -114,7 +123,7 @@ def prepare(
 ) -> Prepared:
     """Decide what to submit, and write the scripts, on paper only; each of ``groups`` goes up as one."""
     environment: type[ComputeEnvironment] = project._environment
-    scheduler = environment.script_scheduler()
+    scheduler = environment.script_scheduler() or _scheduler_of(wishes.template)
     prepared = Prepared()
     startable, failed = _startable(plan, wants, wishes, prepared)
     after: dict[tuple[str, str], set[tuple[str, str]]] = {}
@@ -152,6 +161,12 @@ def prepare(
             prepared.refused.append(error)
     prepared.warnings = list(dict.fromkeys(maker.warnings))
     return prepared
+
+
+def _scheduler_of(template: str) -> Scheduler | None:
+    """Return the scheduler that a template is named after, to show its header where there is no scheduler."""
+    name = template.removesuffix(".sh")
+    return scheduler_class(name)() if name in SCHEDULERS else None
 
 
 def _startable(
@@ -228,7 +243,14 @@ class _Maker:
             [task.key for unit in element.tasks for task in self._units.members(unit, failed_too=failed_too)]
             for element in parcel.elements
         ]
-        return Parts(parcel, request, text, os.path.join(script, f"{file}-{token}.sh"), elements)
+        path = os.path.join(script, f"{file}-{token}.sh")
+        return Parts(parcel, request, text, path, elements, self._submit_command(request, path))
+
+    def _submit_command(self, request: Request, path: str) -> str:
+        if self._scheduler is None:
+            return ""
+        flags = [*(self._environment.submit_flags or ()), *self._wishes.flags]
+        return self._scheduler.submit_line(path, request, flags)
 
     def _request(self, parcel: Parcel, name: str, stem: str) -> Request:
         needs, wishes = parcel.first.needs, self._wishes
@@ -309,13 +331,16 @@ class _Maker:
             options=options,
         )
         command += f" {more}" if (more := self._units.submit_options(line.tasks[0])) else ""
-        count = f"{len(ids)} tasks in one process" if len(ids) > 1 else ids[0]
+        if slots is not None:
+            what = f"{name}: element of {elements}"
+        else:
+            what = f"{name}: {len(ids)} tasks in one process" if len(ids) > 1 else f"{name}({ids[0]})"
         return ScriptLine(
             name=name,
             id=self._project._job_operation_id(ids[0], names),
             cmd=command,
             directives=Observed(directives, seen),
-            what=f"{name}: {count if slots is None else f'element of {elements}'}",
+            what=what,
             _jobs=_LazyJobs(self._plan, line.tasks[0]),
         )
 

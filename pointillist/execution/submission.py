@@ -263,7 +263,7 @@ def submit_project(
             warnings.warn(words, stacklevel=3)
         if pretend:
             for parts in prepared.parts:
-                print(parts.text)
+                print(parts.shown)
             return []
         if prepared.refused:
             raise prepared.refused[0]

@@ -71,10 +71,13 @@ def aggregate_ids(
         if not found and abbreviation.startswith("agg-"):
             found = sorted({i for other, i in others().items() if other.startswith(abbreviation)})
         if len(found) != 1 or not abbreviation:
-            what = f"fits {len(found)} jobs or aggregates" if found else "is no job or aggregate of this project"
+            if found:
+                raise SelectionError(
+                    f"The id {abbreviation!r} fits {len(found)} jobs or aggregates.", hint="Write more of it."
+                )
+            thing = "aggregate" if abbreviation.startswith("agg-") else "job"
             raise SelectionError(
-                f"The id {abbreviation!r} {what}.",
-                hint="Write more of it." if found else "`python project.py status -d` lists the ids.",
+                f"Did not find {thing} with id {abbreviation!r}.", hint="`python project.py status -d` lists the ids."
             )
         matched.add(found[0])
     return matched

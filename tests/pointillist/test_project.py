@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import signac
 
 from pointillist import FlowProject, IgnoreConditions, aggregator, classlabel, get_aggregate_id, label, staticlabel
-from pointillist.errors import SelectionError, UserConditionError, UserOperationError
+from pointillist.errors import SelectionError, TemplateError, UserConditionError, UserOperationError
 
 
 @pytest.fixture
@@ -326,3 +327,21 @@ def test_an_environment_may_be_given(workspace: signac.Project) -> None:
     cls, _ = chain()
     assert cls(workspace.path, environment=StandardEnvironment)._environment is StandardEnvironment
     assert issubclass(cls(workspace.path)._environment, ComputeEnvironment)
+
+
+def test_status_takes_the_form_of_a_template(workspace: signac.Project) -> None:
+    cls, _ = chain()
+    project = cls(workspace.path)
+    folder = Path(workspace.path) / "templates"
+    folder.mkdir()
+    (folder / "short.txt").write_text(
+        "{{ jobs }} jobs\n{% for task in tasks if task.state == 'eligible' %}\n{{ task.operation }}\n{% endfor %}"
+    )
+    heard = io.StringIO()
+    project.print_status(template="short.txt", file=heard)
+    assert heard.getvalue().split() == [str(len(project)), "jobs", *["first"] * len(project)]
+    with pytest.raises(TemplateError, match=r"no template 'long\.txt'"):
+        project.print_status(template="long.txt")
+    (folder / "short.txt").write_text("{{ jobs")
+    with pytest.raises(TemplateError, match=r"template 'short\.txt'"):
+        project.print_status(template="short.txt")

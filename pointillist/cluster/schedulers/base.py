@@ -12,6 +12,7 @@ line or a non-zero exit raises `SchedulerUnavailable`; it is never read as an em
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -198,6 +199,11 @@ class Scheduler(ABC):
                 hint="Change what the operation asks for; 'submit --pretend' shows the script.",
             )
         raise self._unanswered(command, answer, may_have_acted=self.may_have_acted(answer))
+
+    def submit_line(self, script_path: str, request: Request, flags: Sequence[str] = ()) -> str:
+        """Return what :meth:`submit` does as a line that a person can type; empty when there is no such line."""
+        line = shlex.join(self.submit_command(script_path, [*self.submit_arguments(request), *flags]))
+        return f"{line} < {shlex.quote(script_path)}" if self.submits_on_stdin else line
 
     def hurry(self, query_timeout_s: float) -> None:
         """Wait for no answer to a question longer than this."""

@@ -128,6 +128,10 @@ class Adapted(Scheduler):
             ) from error
         return request.name
 
+    def submit_line(self, script_path: str, request: Request, flags: Sequence[str] = ()) -> str:
+        """Return nothing: only the scheduler knows how it submits."""
+        return ""
+
     def query(self, ids: Iterable[str] | None = None, *, user: str | None = None) -> dict[str, ClusterJob]:
         """Ask what is in the queue."""
         wanted = None if ids is None else set(ids)

@@ -96,7 +96,7 @@ class Slurm(Scheduler):
         return arguments
 
     def submit_command(self, script_path: str, arguments: Sequence[str] = ()) -> list[str]:
-        return ["sbatch", "--parsable", *arguments, _as_operand(script_path)]
+        return ["sbatch", *arguments, "--parsable", _as_operand(script_path)]
 
     def parse_submit(self, stdout: str) -> str:
         lines = stdout.strip().splitlines()

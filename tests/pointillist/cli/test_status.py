@@ -77,7 +77,7 @@ def test_misspelt_names_are_answered_with_near_ones(make_study) -> None:
     study = make_study(BODY, {"x": 0})
     assert "Did you mean first?" in study.cli("status", "-o", "frist", check=3).stderr
     assert "Did you mean status?" in study.cli("statsu", check=2).stderr
-    assert "no job" in study.cli("status", "-j", "zzz", check=3).stderr
+    assert "Did not find job" in study.cli("status", "-j", "zzz", check=3).stderr
 
 
 def test_help_of_every_command_has_examples(make_study) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from html.parser import HTMLParser
 
@@ -52,6 +53,8 @@ def test_details_list_each_task_with_its_state(study) -> None:
     rows = lines(study, "-d")
     assert rows[0] == ["job", "or", "aggregate", "operation", "state", "labels"]
     assert len(rows) == 1 + 4 + 4 + 2
+    together = [key for key, _ in itertools.groupby(row[0] for row in rows[1:])]
+    assert len(together) == len(set(together)) == 6  # four jobs, two aggregates
     assert sum(row[1:3] == ["second", "eligible"] for row in rows) == 3
     assert sum(row[1:3] == ["third", "eligible"] for row in rows) == 1
     assert sum(row[2] == "failed" and "ValueError:" in row for row in rows[1:]) == 1

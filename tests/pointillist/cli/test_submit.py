@@ -174,3 +174,34 @@ def test_template_that_loses_the_signal_is_named(make_study: Any, monkeypatch: p
     own = "{% extends base_script %}{% block body %}{{ operations[0].cmd }}{% endblock %}"
     (study.path / "templates" / "script.sh").write_text(own)
     assert "the signal before the time limit does not reach the work" in study.cli("submit", "--pretend").stderr
+
+
+@pytest.mark.usefixtures("plain_machine")
+@pytest.mark.parametrize(("template", "line"), [("slurm.sh", "#SBATCH --time"), ("pbs.sh", "#PBS -l walltime")])
+def test_the_template_of_a_scheduler_shows_its_lines_where_there_is_none(
+    make_study: Any, template: str, line: str
+) -> None:
+    study = make_study(BODY.replace('"walltime": 1', '"walltime": 3'), *POINTS)
+    shown = study.cli("submit", "--pretend", "--template", template, "-n", "1").stdout
+    assert "03:00:00" in next(one for one in shown.splitlines() if one.startswith(line))
+    assert "# first(" in shown
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        (
+            "DefaultSlurmEnvironment",
+            "sbatch --hold --dependency=afterok:123 --kill-on-invalid-dep=yes --qos=low --parsable .pointillist/",
+        ),
+        ("DefaultPBSEnvironment", "qsub -h -W depend=afterok:123 --qos=low .pointillist/scripts/"),
+        ("DefaultLSFEnvironment", "bsub -H -w 'done(123)' -ti --qos=low < .pointillist/scripts/"),
+    ],
+)
+def test_the_line_that_would_submit_is_shown(
+    make_study: Any, monkeypatch: pytest.MonkeyPatch, environment: str, line: str
+) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", environment)
+    study = make_study(BODY, *POINTS)
+    shown = study.cli("submit", "--pretend", "-n", "1", "--hold", "--after", "123", "--", "--qos=low").stdout
+    assert shown.splitlines()[-1].startswith(f"# Submit command: {line}")

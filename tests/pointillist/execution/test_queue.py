@@ -14,6 +14,7 @@ from pointillist import FlowProject
 from pointillist.environment import ComputeEnvironment, StandardEnvironment, _PartitionConfig
 from pointillist.errors import SubmitError, TemplateError
 from pointillist.scheduling.base import ClusterJob, JobStatus, Scheduler
+from pointillist.scheduling.fake_scheduler import FakeScheduler
 
 
 class Queue(Scheduler):
@@ -142,3 +143,11 @@ def test_a_queue_that_gives_no_answer_is_told_or_ignored(project: Any, monkeypat
     assert "closed" in heard.getvalue()
     project._environment = StandardEnvironment
     assert project._query_scheduler_status() == {}
+
+
+def test_a_fake_scheduler_shows_what_it_is_given(project: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    project._environment = type("Trial", (ComputeEnvironment,), {"scheduler_type": FakeScheduler})
+    assert not FakeScheduler.is_present()
+    assert len(project.submit(num=1)) == 1
+    assert "run -o work" in capsys.readouterr().out
+    assert list(project.scheduler_jobs(FakeScheduler())) == []

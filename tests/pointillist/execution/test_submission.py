@@ -138,3 +138,11 @@ def test_end_of_a_cluster_job_fails_what_it_should(
 
 def test_forgotten_job_that_left_output_and_began_nothing_has_failed() -> None:
     assert failed_by(Ending("gone"), [("a", "0")], {}, left_output=True) == [("a", "0")]
+
+
+def test_tasks_that_say_nothing_of_time_and_memory_add_nothing() -> None:
+    known = Needs(walltime_s=60, memory_bytes=GIB)
+    for together in (one_after_another([known, Needs(), known]), at_once([known, Needs()])):
+        assert together.walltime_s == (120 if together.cores == 1 else 60)
+        assert together.memory == GIB
+    assert one_after_another([Needs(), Needs()]).walltime_s is None
