@@ -6,12 +6,13 @@ Declare operations with conditions on a subclass of :class:`FlowProject`, then `
 from pointillist import directives
 from pointillist.definition.aggregates import aggregator, get_aggregate_id
 from pointillist.definition.conditions import false, has_keys, isfile, not_, true
-from pointillist.definition.grid import grid, make_jobs
+from pointillist.definition.grid import grid
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.definition.labels import classlabel, label, staticlabel
 from pointillist.definition.marks import cmd, with_job
 from pointillist.later import names_from
 from pointillist.project import FlowProject
+from pointillist.state.making import make_jobs
 
 __version__ = "0.1.0"
 

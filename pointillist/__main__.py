@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _test_workflow(arguments: argparse.Namespace) -> None:
     from pointillist.cli.init import write_files
     from pointillist.cli.starters import trial as files_of_trial
-    from pointillist.definition.grid import grid, make_jobs
+    from pointillist.definition.grid import grid
+    from pointillist.state.making import make_jobs
 
     counts = {"cpus": arguments.num_cpus, "jobs": arguments.num_jobs}
     for name, count in counts.items():
