@@ -125,6 +125,12 @@ class _Loud:
         raise error
 
 
+@pytest.fixture
+def loud() -> _Loud:
+    """A listener that raises what went wrong."""
+    return _Loud()
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which all parts are done: two seeds, two dropouts, and adversarial training for one of them."""

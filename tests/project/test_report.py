@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from src.report import figures
 from src.report.answer import Answer, answer, is_decided
 from src.report.effects import balanced, effect_of, effects, effects_by_setting
 from src.report.facts import DataSetResults, Job, Network
@@ -212,3 +213,19 @@ def test_no_interval_is_never_decided():
     assert not is_decided(over_seeds({1: 0.5}))
     assert not is_decided(over_seeds({1: 0.1, 2: -0.1}))
     assert is_decided(over_seeds({1: 0.1, 2: 0.101}))
+
+
+@pytest.mark.parametrize(
+    "names", [["FGSM", "PGD"], ["training with FGSM, epsilon 0.05", "training with PGD, epsilon 0.05"]]
+)
+def test_the_names_of_the_lines_fit_above_the_figure(names):
+    figure = figures.new_figure(*figures.WIDE)
+    axis = figure.subplots()
+    for name in names * 2:
+        axis.plot([0, 1], label=name)
+    figures._legend_above(figure, axis, columns=2)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert box.y0 >= axis.get_window_extent().y1

@@ -9,10 +9,12 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from src.report import is_up_to_date, write_report
 
 import plmnist
+from plmnist.batch import attack_folders
 
 ORIGIN = re.compile(r"<!-- About the run.*?<!-- End of what is about the run", re.DOTALL)
 
@@ -269,3 +271,46 @@ def test_a_job_that_has_gone_or_come_makes_a_report_outdated(workspace):
     assert is_up_to_date(analysis, everything)
     shutil.copytree(gone, workspace / ("f" * 32))
     assert not is_up_to_date(analysis, jobs_of(workspace))
+
+
+def test_fgsm_and_pgd_are_compared_on_the_same_images(workspace, loud):
+    """PGD attacked the first hundred images only; FGSM's outcome on these is counted image by image."""
+    folders = sorted(workspace.iterdir())
+    attack_folders(
+        [str(folder) for folder in folders],
+        loud,
+        config_name="signac_statepoint.json",
+        attacks=["pgd"],
+        settings={"pgd": {"steps": 5, "step_size": 0.5}},
+        n_images=100,
+    )
+    page = report_of(workspace)
+    assert "On these images, each asked by itself, PGD leaves no more of them right than FGSM does for" in page
+    details = re.search(r"<details><summary>Every network.*?</details>", page, re.DOTALL).group()
+    heads = re.findall(r"<th [^>]*>(.*?)</th>", details)
+    place = heads.index("FGSM, the images of PGD")
+    rows = re.findall(r"<tr>(<td.*?)</tr>", details, re.DOTALL)
+    assert len(rows) == len(folders)
+    for row in rows:
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
+        folder = next(folder for folder in folders if folder.name.startswith(re.sub("<.*?>", "", cells[-1])))
+        with np.load(folder / "fgsm_examples.npz") as archive:
+            smallest = archive["smallest_epsilon"]
+        withstood = sum(1 for budget in smallest[:100].tolist() if budget > 0.1)
+        assert cells[place].startswith(f"{withstood} of 100<")
+        pgd = json.loads((folder / "pgd.json").read_bytes())
+        assert cells[heads.index("PGD")].startswith(f"{pgd['adversarial_correct']} of 100<")
+
+
+def test_where_all_attacks_met_all_images_there_is_nothing_to_align(workspace):
+    page = report_of(workspace)
+    assert "On these images" not in page
+    assert "the images of PGD" not in page
+
+
+def test_success_is_counted_from_what_was_right_before(workspace):
+    report_of(workspace)
+    figure = (workspace.parent / "analysis/figures/digits_success.svg").read_text()
+    assert "share of images turned" in figure
+    for word in ("standard training", "training with PGD", "FGSM", "uniform noise"):
+        assert word in figure

@@ -7,10 +7,11 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from src.parameters import with_training_in_words
 
 from plmnist.config import Configuration
@@ -58,8 +59,8 @@ class Network:
         Accuracy on the test images, without attack.
     curves
         Attack -> epsilon -> accuracy on the test images attacked.
-    success
-        Attack -> epsilon -> share of the images classified correctly before that are not after.
+    given_clean
+        The same for the images classified correctly before the attack.
     """
 
     parameters: dict[str, Any]
@@ -78,6 +79,34 @@ class Network:
         """Return the share of test images classified correctly; None if that was not measured."""
         found = self.clean if attack == "none" else self.curves.get(attack, {}).get(epsilon)
         return None if found is None else found.value
+
+    def success(self, attack: str, epsilon: float) -> float | None:
+        """Return the share of the images classified correctly before that an attack turns."""
+        found = self.given_clean.get(attack, {}).get(epsilon)
+        return None if found is None or found.value is None else 1 - found.value
+
+    def examples(self, epsilon: float) -> dict[str, Any] | None:
+        """Return what FGSM at the epsilon of one of the jobs left of images; None if that is not there or not whole."""
+        for job in self.jobs:
+            if job.parameters["fgsm_epsilon"] == epsilon:
+                try:
+                    with np.load(job.folder / "fgsm_examples.npz", allow_pickle=False) as archive:
+                        return {name: archive[name] for name in archive.files}
+                except (OSError, ValueError):
+                    return None
+        return None
+
+    def fgsm_on_same_images(self, epsilon: float) -> Measurement | None:
+        """Return how many of the images that PGD attacked withstand FGSM at every budget up to epsilon.
+
+        Each image is asked by itself, as PGD does: what a smaller budget turns is turned.
+        """
+        pgd, examples = self.curves.get("pgd", {}).get(epsilon), self.examples(epsilon)
+        if pgd is None or examples is None:
+            return None
+        smallest = examples["smallest_epsilon"][: pgd.denominator]
+        withstood = int((smallest > epsilon).sum())
+        return replace(pgd, attack="fgsm", numerator=withstood, value=withstood / pgd.denominator)
 
     def history(self) -> list[dict[str, float]]:
         """Return the course of the training, a row for each epoch."""

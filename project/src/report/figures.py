@@ -66,6 +66,34 @@ def curve_panels(results: DataSetResults, most: int) -> list[tuple[str, Figure]]
     return panels
 
 
+def success_figure(results: DataSetResults, effect: Effect | None) -> Figure:
+    """Share of the images classified correctly before that each attack turns, for the two values that are compared."""
+    figure = new_figure(*WIDE)
+    axis = figure.subplots()
+    if effect is None:
+        compared = {"": next(iter(results.settings().values()))}
+    else:
+        values = (effect.before, effect.after)
+        compared = {in_words(effect.parameter, value): with_value(results, effect, value) for value in values}
+    for number, (label, networks) in enumerate(compared.items()):
+        colour = COLOURS[number]
+        for attack in ("noise", "fgsm", "pgd"):
+            _curve(
+                axis, networks, attack, results.epsilon, colour, "", dashes=_DASHES[attack], value_of=Network.success
+            )
+        if label:
+            axis.plot([], [], color=colour, linewidth=1.8, label=label)
+    for attack in ("pgd", "fgsm", "noise"):
+        if any(attack in network.curves for networks in compared.values() for network in networks):
+            axis.plot([], [], color=INK, linestyle=_DASHES[attack], linewidth=1.4, label=ATTACKS[attack])
+    axis.axvline(results.epsilon, color=QUIET, linewidth=0.9)
+    axis.set_ylim(-0.02, 1.02)
+    axis.set_xlim(left=0)
+    _legend_above(figure, axis, columns=2)
+    style(axis, EPSILON, "share of images turned")
+    return figure
+
+
 def trade_off(results: DataSetResults) -> Figure:
     """Accuracy under the strongest attack against accuracy without attack; small dots are single networks."""
     figure = new_figure(*WIDE)
@@ -177,10 +205,14 @@ def learning_panels(results: DataSetResults, most: int) -> list[tuple[str, Figur
 
 
 def _legend_above(figure: Figure, axis: Axes, *, columns: int) -> None:
-    """Name the lines above the axes, where they hide nothing."""
+    """Name the lines above the axes, where they hide nothing, in as many of the columns as there is room for."""
     handles, labels = axis.get_legend_handles_labels()
     style_of = {"fontsize": 9, "frameon": False, "labelcolor": INK, "columnspacing": 1.4, "handlelength": 2.0}
-    figure.legend(handles, labels, loc="outside upper left", ncols=columns, **style_of)
+    for number in range(columns, 0, -1):
+        legend = figure.legend(handles, labels, loc="outside upper left", ncols=number, **style_of)
+        if number == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def _shown_values(results: DataSetResults, effect: Effect) -> list[Any]:
@@ -202,12 +234,13 @@ def _curve(
     *,
     dashes: str = "-",
     marker: str = "",
+    value_of: Callable[[Network, str, float], float | None] = Network.accuracy,
 ) -> None:
-    """Draw accuracy against epsilon, at those epsilons that all the networks have met."""
+    """Draw accuracy, or another share, against epsilon, at those epsilons that all the networks have met."""
     budgets = sorted(set.intersection(*(set(network.curves.get(attack, {})) for network in networks)))
     if not budgets:
         return
-    points = [_summary(networks, lambda n, e=budget: n.accuracy(attack, e)) for budget in budgets]
+    points = [_summary(networks, lambda n, e=budget: value_of(n, attack, e)) for budget in budgets]
     if attack != "noise" and any(summary.n > 1 for summary in points):
         for seed in points[0].values:
             single = [summary.values[seed] for summary in points]

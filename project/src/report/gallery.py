@@ -37,7 +37,7 @@ def gallery(results: DataSetResults, effect: Effect | None) -> list[Row]:
     classes = DATASETS[results.name].classes
     rows: list[Row] = []
     for title, network in _chosen(results, effect):
-        examples = _examples(network, results.epsilon)
+        examples = network.examples(results.epsilon)
         if examples is None:
             continue
         labels = [classes[i] for i in examples["label"]]
@@ -69,17 +69,6 @@ def describe_choice(results: DataSetResults, effect: Effect | None) -> str:
     network = chosen[0][1]
     names = [name for name in varying(results.attacked) if effect is None or name != effect.parameter]
     return ", ".join([*(in_words(name, network.parameters[name]) for name in names), f"seed {network.seed}"])
-
-
-def _examples(network: Network, epsilon: float) -> dict[str, Any] | None:
-    for job in network.jobs:
-        if job.parameters["fgsm_epsilon"] == epsilon:
-            try:
-                with np.load(job.folder / "fgsm_examples.npz", allow_pickle=False) as archive:
-                    return {name: archive[name] for name in archive.files}
-            except (OSError, ValueError):
-                return None
-    return None
 
 
 def _cell(examples: dict[str, Any], i: int, classes: tuple[str, ...]) -> Cell:

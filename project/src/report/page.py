@@ -129,6 +129,13 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
         "n_settings": len(settings),
         "most_seeds": max(len(networks) for networks in settings.values()),
         "subset": " ".join(fewer_images(results)),
+        "success": album.add(
+            figures.success_figure(results, found.effect),
+            f"{results.name}_success",
+            "Share of the images classified correctly before that each attack turns, against epsilon; the tables below "
+            "have the numbers at the epsilon of the study.",
+        ),
+        "same_images": _same_images(results),
         "trade_off": album.add(
             figures.trade_off(results),
             f"{results.name}_trade_off",
@@ -169,6 +176,21 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
     return section
 
 
+def _same_images(results: DataSetResults) -> str:
+    """Compare PGD with FGSM on the images that PGD attacked, if these are not all; in a sentence."""
+    pairs = [
+        (same.numerator or 0, pgd.numerator or 0, pgd.denominator < network.clean.denominator)
+        for network in results.attacked
+        if (same := network.fgsm_on_same_images(results.epsilon)) is not None
+        and (pgd := network.curves["pgd"][results.epsilon])
+    ]
+    if not any(is_part for *_, is_part in pairs):
+        return ""
+    as_strong = sum(pgd <= fgsm for fgsm, pgd, _ in pairs)
+    share = "every network" if as_strong == len(pairs) else f"{as_strong} of {len(pairs)} networks"
+    return f"On these images, each asked by itself, PGD leaves no more of them right than FGSM does for {share}."
+
+
 def _alt_of_main(results: DataSetResults, found: Answer) -> str:
     return f"Accuracy under {ATTACKS[results.strongest]} falls as epsilon grows. {found.sentence}"
 
@@ -196,13 +218,14 @@ def _network_row(network: Network, names: Sequence[str], results: DataSetResults
         found = network.clean if attack == "none" else network.curves.get(attack, {}).get(results.epsilon)
         interval = found and wilson(found.numerator or 0, found.denominator)
         cells[attack] = found and {"found": found, "interval": interval}
-    kept = network.given_clean.get(results.strongest, {}).get(results.epsilon)
+    same = network.fgsm_on_same_images(results.epsilon)
     return {
         "parameters": [network.parameters[name] for name in names],
         "seed": network.seed,
         "id": network.jobs[0].folder.name,
         "cells": cells,
-        "success": kept and kept.value is not None and 1 - kept.value,
+        "same": same and {"found": same, "interval": wilson(same.numerator or 0, same.denominator)},
+        "success": network.success(results.strongest, results.epsilon),
     }
 
 
