@@ -10,6 +10,7 @@ from pointillist import __version__
 from pointillist.cli import import_
 from pointillist.cli.starters import STARTERS
 from pointillist.errors import EXIT_USAGE, PointillistError
+from pointillist.wording import counted
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +79,7 @@ def _test_workflow(arguments: argparse.Namespace) -> None:
     import signac
 
     made = make_jobs(signac.get_project(search=False), grid(number=range(arguments.num_jobs)))
-    print(f"Made {made.new} jobs.", file=sys.stderr)
+    print(f"Made {counted(made.new, 'job')}.", file=sys.stderr)
     print("Next: python project.py submit --pretend", file=sys.stderr)
 
 

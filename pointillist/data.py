@@ -96,6 +96,13 @@ class DataSpace:
         project._sp_cache[job_id] = statepoint
         return project.open_job(id=job_id)
 
+    @classmethod
+    def get_job(cls, path: str | os.PathLike[str] | None = None) -> Any:
+        """Return the signac job whose folder, or one above it, is ``path``; by default the current folder."""
+        import signac
+
+        return signac.Project.get_job(path)
+
     @property
     def document(self) -> Any:
         """The project document."""

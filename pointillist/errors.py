@@ -50,6 +50,8 @@ class PointillistError(Exception):
     def __init__(self, message: str = "", *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # so that a traceback says it, too
 
 
 class DefinitionError(PointillistError, ValueError):

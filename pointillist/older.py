@@ -26,7 +26,7 @@ class OlderProject(Study):
 
     @property
     def _label_functions(self) -> dict[Callable[..., Any], str]:
-        return {label.function: name for name, label in self.definition.labels.items()}
+        return {label.function: label.name for label in self.definition.labels}
 
     def _reregister_aggregates(self) -> None:
         """Look at the jobs anew; there is nothing to do, because every command and question does."""

@@ -159,13 +159,14 @@ class FlowProject(OlderProject):
         timeout
             Seconds after which a task is ended.
         num
-            How many tasks at most.
+            How many tasks at most; by default, or by -1, any number.
         num_passes
             How often a task may be executed while it stays eligible; -1 for any number.
         progress
             Show how far things are.
         order
-            ``"by-job"``, ``"cyclic"``, ``"random"``, or a function of a job-operation that returns a key to sort by.
+            ``"by-job"``, ``"cyclic"`` (a task of each job in turn), ``"random"``, or a function of a job-operation that
+            returns a key to sort by.
         ignore_conditions
             Conditions not to ask.
         retry_failed
@@ -174,7 +175,9 @@ class FlowProject(OlderProject):
         Raises
         ------
         UserOperationError
-            When a task failed; the others have run all the same.
+            When a task failed; the others have run all the same. What a call in this process raised is its cause.
+        UserConditionError
+            When a condition or an aggregator raised; what it is asked for does not run, the others have.
         """
         from pointillist.execution.api import run_project
 

@@ -121,7 +121,7 @@ class Study(Declarations, DataSpace):
     def labels(self, job: Any) -> Iterator[str]:
         """Yield the labels that a job wears."""
         plan = self.plan(job_ids=[job.id])
-        for label in self.definition.labels.values():
+        for label in self.definition.labels:
             text = label.of(plan.facts, job.id)
             if text is not None:
                 yield text

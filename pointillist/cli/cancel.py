@@ -14,6 +14,7 @@ from pointillist.cli.selectors import add_selectors, selected
 from pointillist.errors import EXIT_OK, EXIT_SCHEDULER, SelectionError
 from pointillist.execution.submission import submitting
 from pointillist.state.submissions import OnCluster
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.cluster.schedulers.base import Scheduler
@@ -44,7 +45,10 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
         chosen = _chosen(plan, selected(project, plan, arguments))
         troubles = on_cluster.troubles(plan)
         if chosen.nameless:
-            print(f"{chosen.nameless} tasks are just being submitted and can't be cancelled yet.", file=sys.stderr)
+            print(
+                f"{counted(chosen.nameless, 'task is', 'tasks are')} just being submitted and can't be cancelled yet.",
+                file=sys.stderr,
+            )
         if troubles and not chosen.found:
             raise troubles[0]
         if not chosen.found:
@@ -54,18 +58,19 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
         elsewhere = _set_aside(chosen, scheduler)
         if elsewhere:
             words = ", ".join(sorted({where.submission.cluster for where in elsewhere}))
-            print(f"{len(elsewhere)} cluster jobs are on cluster {words} and can't be cancelled here.", file=sys.stderr)
+            number = counted(len(elsewhere), "cluster job is", "cluster jobs are")
+            print(f"{number} on cluster {words} and can't be cancelled here.", file=sys.stderr)
         if not chosen.found:
             return EXIT_SCHEDULER
         ids = _short(chosen.found)
         print("\n".join(ids))
         others = chosen.others
-        with_others = f", and with them {others} others of the same bundles" if others else ""
+        with_others = f", and with them {counted(others, 'other')} of the same bundles" if others else ""
         if arguments.pretend:
-            print(f"{chosen.tasks} tasks{with_others} would be cancelled.", file=sys.stderr)
+            print(f"{counted(chosen.tasks, 'task')}{with_others} would be cancelled.", file=sys.stderr)
             return EXIT_OK
         scheduler.cancel(ids)
-    print(f"Cancelled {chosen.tasks} tasks{with_others}.", file=sys.stderr)
+    print(f"Cancelled {counted(chosen.tasks, 'task')}{with_others}.", file=sys.stderr)
     return EXIT_OK
 
 

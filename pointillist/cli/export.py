@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pointillist.errors import EXIT_OK
 from pointillist.execution.exporting import DamagedError, export
 from pointillist.execution.packing import SUFFIXES
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
@@ -44,7 +45,8 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
     if not collected.has_author:
         print("No author is named. One in CITATION.cff beside project.py goes into the metadata.", file=sys.stderr)
     n_jobs = len({name.split("/")[1] for name in collected.files if name.startswith("workspace/")})
-    print(f"{path}: {len(collected.files)} files, {n_jobs} jobs, {os.path.getsize(path) / 1e6:.1f} MB")
+    size_mb = os.path.getsize(path) / 1e6
+    print(f"{path}: {counted(len(collected.files), 'file')}, {counted(n_jobs, 'job')}, {size_mb:.1f} MB")
     return EXIT_OK
 
 

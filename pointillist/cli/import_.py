@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pointillist.errors import EXIT_OK
 from pointillist.execution.packing import unpack
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
@@ -29,5 +30,6 @@ def run(project: FlowProject | None, arguments: argparse.Namespace) -> int:
     target = Path(arguments.folder)
     names = unpack(Path(arguments.archive), target)
     n_jobs = len({name.split("/")[1] for name in names if name.startswith("workspace/")})
-    print(f"{target}: {len(names)} files verified, {n_jobs} jobs. Next: cd there, python project.py status")
+    found = f"{counted(len(names), 'file')} verified, {counted(n_jobs, 'job')}"
+    print(f"{target}: {found}. Next: cd there, python project.py status")
     return EXIT_OK

@@ -11,6 +11,7 @@ from typing import Any, Self
 from pointillist.execution.terms import Observer
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.plan import Plan, Task
+from pointillist.wording import counted
 
 LINE_EVERY_S = 10.0
 
@@ -52,7 +53,7 @@ class Progress(Observer):
 
     def operation_through(self, name: str) -> None:
         """All tasks of an operation have ended."""
-        self._line(f"{name}: {self._total[name]} tasks through")
+        self._line(f"{name}: {counted(self._total[name], 'task')} through")
 
     def output(self, text: bytes) -> None:
         sys.stdout.buffer.write(text)
@@ -65,13 +66,15 @@ class Progress(Observer):
     def interrupted(self, *, running: int, again: bool) -> None:
         what = "killing" if again else "asking"
         more = "" if again else " to end; Ctrl-C again kills them"
-        self._line(f"Stopping: {what} {running} running tasks{more}")
+        self._line(f"Stopping: {what} {counted(running, 'running task')}{more}")
 
     def state(self) -> str:
         """Say in one line how far things are."""
         running = ", ".join(f"{count} x {name}" for name, count in self._running.items() if count)
         failed = f", {self._failed} failed" if self._failed else ""
-        return f"{self._done} of {self._total.total()} tasks{failed}" + (f"; running: {running}" if running else "")
+        return f"{self._done} of {counted(self._total.total(), 'task')}{failed}" + (
+            f"; running: {running}" if running else ""
+        )
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()

@@ -8,17 +8,18 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pointillist.cli.arguments import add_ignored, count, limit
 from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.progress import observer_for
 from pointillist.cli.selectors import add_selectors, selected_jobs
 from pointillist.definition.directives import memory_gigabytes
-from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.errors import EXIT_AGAIN, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
-from pointillist.execution.api import ORDERS, pretended, ranking, start
+from pointillist.execution.api import ORDERS, pretended, ranking, start, unanswered
 from pointillist.execution.machine import count_cores, detect
 from pointillist.execution.planning import chosen_definition, plan_for
 from pointillist.execution.terms import Rules, Summary
 from pointillist.state.plan import Plan, State, Task
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
@@ -39,11 +40,11 @@ SHOWN_LINES = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_selectors(parser)
-    parser.add_argument("-n", "--num", type=_count, metavar="N", help="start at most N tasks")
+    parser.add_argument("-n", "--num", type=limit, metavar="N", help="start at most N tasks; -1 for no limit")
     parser.add_argument(
         "-p",
         "--parallel",
-        type=_count,
+        type=count,
         nargs="?",
         const=0,
         metavar="N",
@@ -54,12 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     failing = parser.add_argument_group("when tasks fail")
     failing.add_argument("--retry-failed", action="store_true", help="try tasks again that failed in an earlier run")
-    failing.add_argument("--retries", type=_count, metavar="N", help="try each failing task up to N times more")
+    failing.add_argument("--retries", type=count, metavar="N", help="try each failing task up to N times more")
     failing.add_argument("-t", "--timeout", type=_seconds, metavar="S", help="stop a task after S seconds")
     failing.add_argument("--fail-fast", action="store_true", help="start nothing more after the first failure")
     failing.add_argument("--keep-going", action="store_true", help="go on with the others; this is the default")
     machine = parser.add_argument_group("what this machine has, instead of what is detected")
-    machine.add_argument("--cores", type=_count, metavar="N", help="processor cores")
+    machine.add_argument("--cores", type=count, metavar="N", help="processor cores")
     machine.add_argument("--gpus", type=int, metavar="N", help="GPUs")
     machine.add_argument("--memory", type=memory_gigabytes, metavar="GB", help="memory, in gigabytes or as 512m")
     order = parser.add_argument_group("order and conditions")
@@ -67,13 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     order.add_argument(
         "--num-passes", type=int, default=1, metavar="N", help="how often one task may run; -1 for any number"
     )
-    order.add_argument(
-        "--ignore-conditions",
-        type=IgnoreConditions.of,
-        choices=list(IgnoreConditions),
-        default=IgnoreConditions.NONE,
-        help="which conditions not to ask",
-    )
+    add_ignored(order, "--ignore-conditions", "which conditions not to ask")
     for flag in ("--progress", "--switch-to-project-root"):  # what they asked for is always done
         parser.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
 
@@ -144,12 +139,16 @@ def _run(project: FlowProject, arguments: argparse.Namespace, summaries: list[Su
     _report(project, summary, observer.seconds, [] if arguments.retry_failed else failed_before)
     if not summary.started and not summary.too_large:
         complete = sum(plan.state(task) is State.COMPLETED for task in tasks)
-        print(f"Nothing to do: {complete} of {len(tasks)} tasks are complete, none is eligible.", file=sys.stderr)
+        print(
+            f"Nothing to do: {complete} of {counted(len(tasks), 'task is', 'tasks are')} complete, none is eligible.",
+            file=sys.stderr,
+        )
     if summary.goes_on:
         return EXIT_AGAIN
     if summary.was_interrupted:
         return EXIT_INTERRUPTED
-    return EXIT_FAILED if summary.failed or summary.too_large else EXIT_OK
+    is_bad = summary.failed or summary.too_large or unanswered(plan, selection)
+    return EXIT_FAILED if is_bad else EXIT_OK
 
 
 def _rules(project: FlowProject, plan: Plan, arguments: argparse.Namespace) -> Rules:
@@ -180,7 +179,8 @@ def _report(project: FlowProject, summary: Summary, seconds: float, failed_befor
         if attempt.message:
             print(f"{task}: {attempt.message}.", file=sys.stderr)
     if summary.elsewhere:
-        print(f"{len(summary.elsewhere)} tasks are being worked on by another process.", file=sys.stderr)
+        number = counted(len(summary.elsewhere), "task is", "tasks are")
+        print(f"{number} being worked on by another process.", file=sys.stderr)
     alike: dict[tuple[str, str], list[tuple[Task, Attempt]]] = {}
     for task, attempt in summary.failed:
         alike.setdefault((task.operation.name, attempt.message), []).append((task, attempt))
@@ -199,10 +199,8 @@ def _report(project: FlowProject, summary: Summary, seconds: float, failed_befor
             f"{tasks[0]}{more} can't run here: {reason}. --cores, --gpus and --memory say otherwise.", file=sys.stderr
         )
     if failed_before and not summary.failed:
-        print(
-            f"{len(failed_before)} tasks failed earlier and were not tried again: run --retry-failed does.",
-            file=sys.stderr,
-        )
+        number = counted(len(failed_before), "task failed earlier and was", "tasks failed earlier and were")
+        print(f"{number} not tried again: run --retry-failed does.", file=sys.stderr)
     if not summary.started:
         return
     counts = [
@@ -245,10 +243,3 @@ def _seconds(text: str) -> float:
     if not seconds > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
     return seconds
-
-
-def _count(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
-    return number

@@ -30,6 +30,7 @@ from pointillist.definition.groups import choose
 from pointillist.errors import EXIT_OK, PointillistError, TemplateError, near_matches
 from pointillist.execution.planning import chosen_definition, plan_for
 from pointillist.state.plan import Plan, State, Task
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
@@ -196,7 +197,7 @@ def _wants_details(arguments: argparse.Namespace) -> bool:
 
 def _overview(status: Status, arguments: argparse.Namespace) -> list[Table | str]:
     table, omitted = operation_table(status, most=arguments.eligible_jobs_max_lines, pretty=arguments.pretty)
-    parts: list[Table | str] = [f"{len(status.job_ids)} jobs, {len(status.tasks)} tasks", table]
+    parts: list[Table | str] = [f"{counted(len(status.job_ids), 'job')}, {counted(len(status.tasks), 'task')}", table]
     if omitted:
         parts.append(f"[{omitted} more operations omitted]")
     if status.groups:

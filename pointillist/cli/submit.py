@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pointillist.cli import on_cluster
+from pointillist.cli.arguments import add_ignored, count, limit
 from pointillist.cli.selectors import add_selectors, selected_jobs
-from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -21,6 +21,7 @@ from pointillist.execution.preparation import Parts, Prepared, prepare
 from pointillist.execution.submission import Outcome, hand_over, submitting
 from pointillist.execution.units import chosen_groups
 from pointillist.execution.wishes import Wishes
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_selectors(parser)
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="after --: words for the scheduler's own command")
-    parser.add_argument("-n", "--num", type=_count, metavar="N", help="submit at most N tasks")
+    parser.add_argument("-n", "--num", type=limit, metavar="N", help="submit at most N tasks; -1 for no limit")
     parser.add_argument(
         "--all", action="store_true", help="also what becomes eligible later, each task after those that it waits for"
     )
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument(
         "-b",
         "--bundle",
-        type=_count,
+        type=count,
         nargs="?",
         const=0,
         default=1,
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument(
         "-p",
         "--parallel",
-        type=_count,
+        type=count,
         nargs="?",
         const=True,
         default=False,
@@ -81,15 +82,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run the tasks of a bundle at the same time; with N at most so many",
     )
     shape.add_argument("--no-array", action="store_true", help="a submission for each cluster job, no arrays")
-    shape.add_argument("--at-once", type=_count, metavar="N", help="run at most N elements of an array at a time")
+    shape.add_argument("--at-once", type=count, metavar="N", help="run at most N elements of an array at a time")
     for word in ("conditions", "conditions-on-execution"):
-        shape.add_argument(
-            f"--ignore-{word}",
-            type=IgnoreConditions.of,
-            choices=list(IgnoreConditions),
-            default=IgnoreConditions.NONE,
-            help="which conditions not to ask" + (" in the cluster job" if "execution" in word else ""),
-        )
+        where = " in the cluster job" if "execution" in word else ""
+        add_ignored(shape, f"--ignore-{word}", f"which conditions not to ask{where}")
     asked = parser.add_argument_group("what the scheduler is asked for")
     asked.add_argument("--partition", default="", metavar="NAME", help="the partition or queue")
     asked.add_argument("--hold", action="store_true", help="let them wait until they are released")
@@ -170,7 +166,8 @@ def _mention(plan: Plan, prepared: Prepared) -> None:
         print(f"Warning: {words}", file=sys.stderr)
     if prepared.present:
         unknown = f", {prepared.unknown} of them perhaps" if prepared.unknown else ""
-        print(f"{prepared.present} tasks are on the cluster already{unknown}.", file=sys.stderr)
+        present = counted(prepared.present, "task is", "tasks are")
+        print(f"{present} on the cluster already{unknown}.", file=sys.stderr)
 
 
 def _nothing(plan: Plan, prepared: Prepared) -> int:
@@ -193,8 +190,8 @@ def _refusals(prepared: Prepared) -> int:
 
 def _summary(prepared: Prepared) -> str:
     cores, gpus = prepared.hours(lambda one: one.cores), prepared.hours(lambda one: one.total_gpus)
-    text = f"{prepared.tasks} tasks in {_plural(prepared.cluster_jobs, 'cluster job')}"
-    text += f" ({_plural(len(prepared.parts), 'submission')})"
+    text = f"{counted(prepared.tasks, 'task')} in {counted(prepared.cluster_jobs, 'cluster job')}"
+    text += f" ({counted(len(prepared.parts), 'submission')})"
     cost = [
         f"at most {_hours(cores)} core-hours" if cores is not None else "core-hours not known: no walltime is given"
     ]
@@ -214,23 +211,24 @@ def _agreed(prepared: Prepared, wishes: Wishes, *, ask: bool) -> bool:
 def _show(parts: Parts, submission: Submission) -> None:
     name = "+".join(parts.parcel.operations)
     span = f"_[0-{parts.cluster_jobs - 1}]" if submission.is_array else ""
-    print(f"{submission.id}{span}  {name}  {_plural(parts.tasks, 'task')}", flush=True)
+    print(f"{submission.id}{span}  {name}  {counted(parts.tasks, 'task')}", flush=True)
 
 
 def _report(prepared: Prepared, outcome: Outcome) -> int:
     prepared.refused += outcome.refused
     code = _refusals(prepared)
-    tasks = sum(len(element) for one in outcome.accepted for element in one.elements)
+    tasks = counted(sum(len(element) for one in outcome.accepted for element in one.elements), "task")
+    left = counted(outcome.left, "was", "were")
     if outcome.trouble is not None:
-        print(f"Submitted {tasks} tasks; {outcome.left} were not handed over.", file=sys.stderr)
+        print(f"Submitted {tasks}; {left} not handed over.", file=sys.stderr)
         raise outcome.trouble
     if outcome.was_interrupted:
-        print(f"Stopped: submitted {tasks} tasks, {outcome.left} were not handed over.", file=sys.stderr)
+        print(f"Stopped: submitted {tasks}, {left} not handed over.", file=sys.stderr)
         return EXIT_INTERRUPTED
     if outcome.refused:
         code = EXIT_SCHEDULER
     if outcome.accepted:
-        print(f"Submitted {tasks} tasks. `python project.py status` follows them.", file=sys.stderr)
+        print(f"Submitted {tasks}. `python project.py status` follows them.", file=sys.stderr)
     return code or (EXIT_OK if outcome.accepted else EXIT_FAILED)
 
 
@@ -242,16 +240,5 @@ def _template_help(project: FlowProject, wishes: Wishes) -> int:
     return EXIT_OK
 
 
-def _plural(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def _hours(hours: float) -> str:
     return f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
-
-
-def _count(text: str) -> Any:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
-    return number

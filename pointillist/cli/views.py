@@ -72,7 +72,7 @@ def worn_labels(plan: Plan, job_ids: Iterable[str]) -> dict[str, list[str]]:
     worn: dict[str, list[str]] = {}
     for job_id in job_ids if plan.definition.labels else ():
         texts = set()
-        for label in plan.definition.labels.values():
+        for label in plan.definition.labels:
             try:
                 texts.add(label.of(plan.facts, job_id))
             except (BrokenJobError, UserConditionError) as error:
@@ -126,7 +126,7 @@ def group_table(groups: Sequence[GroupCount]) -> Table:
 def label_table(status: Status, *, most: int | None = None) -> tuple[Table, int]:
     """Return the table of labels with the share of jobs that wear each, and how many rows were left out."""
     counts = Counter(text for worn in status.labels.values() for text in worn)
-    order = list(status.plan.definition.labels)
+    order = [label.name for label in status.plan.definition.labels]
     jobs = len(status.job_ids)
     texts = sorted({*counts, *order}, key=lambda t: (order.index(t) if t in order else len(order), t))
     rows = []

@@ -69,6 +69,8 @@ class aggregator:
     select
         A predicate; jobs for which it is false belong to no aggregate.
 
+    Two aggregators are equal only if each leaves every job on its own.
+
     Examples
     --------
     ``@FlowProject.operation(aggregator=aggregator.groupby("seed"))``

@@ -119,7 +119,7 @@ class IsFile(JobCondition):
 
     @property
     def question(self) -> Question | None:
-        return Question("file", self.filename)
+        return None if os.path.isabs(self.filename) else Question("file", self.filename)
 
     def holds_in(self, folder: Folder) -> bool:
         return folder.isfile(self.filename)
@@ -171,7 +171,9 @@ class HasKeys(JobCondition):
 
     @property
     def question(self) -> Question | None:
-        return Question("keys", self.filename, self.keys) if all(isinstance(k, str) for k in self.keys) else None
+        # A file with an absolute path is no file of the job.
+        is_plain = not os.path.isabs(self.filename) and all(isinstance(key, str) for key in self.keys)
+        return Question("keys", self.filename, self.keys) if is_plain else None
 
     def holds_in(self, folder: Folder) -> bool:
         content = folder.json(self.filename)
@@ -299,9 +301,9 @@ def as_condition(condition: Any, tag: Any = None) -> Condition:
     return Function(condition, tag)
 
 
-def isfile(filename: str) -> Condition:
+def isfile(filename: str | os.PathLike[str]) -> Condition:
     """Claim that each job folder holds the file."""
-    return IsFile(filename)
+    return IsFile(os.fspath(filename))
 
 
 def true(key: str) -> Condition:
@@ -314,7 +316,7 @@ def false(key: str) -> Condition:
     return IsFalse(key)
 
 
-def has_keys(filename: str, keys: Sequence[str]) -> Condition:
+def has_keys(filename: str | os.PathLike[str], keys: Sequence[str]) -> Condition:
     """Claim that a JSON file of each job is an object with all of the keys.
 
     Parameters
@@ -326,7 +328,7 @@ def has_keys(filename: str, keys: Sequence[str]) -> Condition:
     """
     if isinstance(keys, str):
         keys = (keys,)
-    return HasKeys(filename, tuple(keys))
+    return HasKeys(os.fspath(filename), tuple(keys))
 
 
 def not_(condition: Any) -> Condition:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pointillist.definition.aggregates import EACH_JOB, aggregator
 from pointillist.definition.conditions import Copied, Never, as_condition, false, has_keys, isfile, not_, true
+from pointillist.definition.directives import checked_directives
 from pointillist.definition.groups import GroupDecorator
 from pointillist.definition.hooks import EVENTS, Hooks
 from pointillist.definition.labels import Label
+from pointillist.definition.marks import in_folder, plain
 from pointillist.definition.registry import Registry
 from pointillist.errors import DefinitionError
 
@@ -43,7 +46,7 @@ class OperationDecorator:
         cmd
             The function returns a shell command that is run, instead of doing the work itself.
         with_job
-            Run inside the job's folder.
+            Run inside the job's folder, also when the function is called by its name.
         directives
             What a task asks of the machine (``walltime`` in hours, ...); values may be functions of the jobs.
         aggregator
@@ -59,15 +62,15 @@ class OperationDecorator:
         options = {
             "cmd": bool(cmd),
             "with_job": bool(with_job),
-            "directives": dict(directives or {}),
-            "aggregator": aggregator,
+            "directives": checked_directives("an operation", directives) or {},
+            "aggregator": _aggregator("an operation", aggregator),
             "batch": batch,
             "retries": retries,
         }
 
-        def declare(function: F) -> F:
-            self._declare(function, name or function.__name__, options)
-            return function
+        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._declare(plain(function), name or function.__name__, options)
+            return in_folder(function, cmd=bool(cmd)) if with_job else function
 
         return declare if func is None else declare(func)
 
@@ -110,7 +113,7 @@ class ConditionDecorator:
         tag
             Conditions of the same tag are taken for the same when the graph of operations is drawn.
         """
-        if any(condition is function for function, _ in self._registry.operations.values()):
+        if any(plain(condition) is function for function, _ in self._registry.operations.values()):
             raise DefinitionError(
                 f"The operation {condition.__name__} can't be a condition.",
                 hint=f"Write pre.after({condition.__name__}) to wait for it.",
@@ -119,12 +122,12 @@ class ConditionDecorator:
 
         def attach(function: F) -> F:
             # Decorators run from the bottom up; what is written first is asked first.
-            self._registry.conditions[self._kind].setdefault(function, []).insert(0, claim)
+            self._registry.conditions[self._kind].setdefault(plain(function), []).insert(0, claim)
             return function
 
         return attach
 
-    def isfile(self, filename: str) -> Callable[[F], F]:
+    def isfile(self, filename: str | os.PathLike[str]) -> Callable[[F], F]:
         """Demand that each job folder holds the file."""
         return self(isfile(filename))
 
@@ -136,7 +139,7 @@ class ConditionDecorator:
         """Demand that the key of each job document has a false value or is absent."""
         return self(false(key))
 
-    def has_keys(self, filename: str, *keys: str) -> Callable[[F], F]:
+    def has_keys(self, filename: str | os.PathLike[str], *keys: str) -> Callable[[F], F]:
         """Demand that a JSON file of each job is an object with all of the keys."""
         return self(has_keys(filename, keys))
 
@@ -150,7 +153,7 @@ class ConditionDecorator:
 
     def copy_from(self, *functions: Callable[..., Any]) -> Callable[[F], F]:
         """Demand all conditions of this kind that the other operations demand."""
-        return self(Copied(functions, self._kind))
+        return self(Copied(tuple(map(plain, functions)), self._kind))
 
 
 class PreDecorator(ConditionDecorator):
@@ -161,7 +164,7 @@ class PreDecorator(ConditionDecorator):
 
     def after(self, *functions: Callable[..., Any]) -> Callable[[F], F]:
         """Demand that the other operations are complete: all their post-conditions hold."""
-        return self(Copied(functions, "post"))
+        return self(Copied(tuple(map(plain, functions)), "post"))
 
 
 class LabelDecorator:
@@ -186,9 +189,7 @@ class LabelDecorator:
                     f"A label made of a condition ({function}) needs a name.",
                     hint='Write label("name")(condition).',
                 )
-            if text in self._registry.labels:
-                raise DefinitionError(f"There are two labels named {text}.")
-            self._registry.labels[text] = Label(text, function)
+            self._registry.labels.append(Label(text, function))
             return function
 
         return declare if function is None else declare(function)
@@ -211,7 +212,7 @@ class HooksDecorator:
             raise AttributeError(f"There is no hook {trigger!r}; there are {', '.join(EVENTS)}.")
 
         def attach(function: F) -> F:
-            hooks = self._registry.hooks.setdefault(function, Hooks())
+            hooks = self._registry.hooks.setdefault(plain(function), Hooks())
             getattr(hooks, trigger).append(hook)
             return function
 
@@ -226,6 +227,16 @@ def declare_group(
         raise DefinitionError(f"There are two groups named {name}.", hint="Rename one.")
     if name in registry.operations:
         raise DefinitionError(f"There are a group and an operation named {name}.", hint="Rename one.")
-    group = GroupDecorator(name, submit_options, run_options, group_aggregator or EACH_JOB)
+    chosen = _aggregator(f"the group {name}", group_aggregator)
+    group = GroupDecorator(name, submit_options, run_options, chosen or EACH_JOB)
     registry.groups[name] = group
     return group
+
+
+def _aggregator(whose: str, value: Any) -> aggregator | None:
+    if value is not None and not isinstance(value, aggregator):
+        raise DefinitionError(
+            f"The aggregator of {whose} can't be {value!r}.",
+            hint="Write aggregator(...), aggregator.groupby(...) or .groupsof(n).",
+        )
+    return value

@@ -26,8 +26,8 @@ def memory_gigabytes(value: Any) -> float | None:
     if value is None:
         return None
     unit = None
-    if isinstance(value, str):
-        match = _MEMORY.fullmatch(value)
+    if isinstance(value, (str, bool)):
+        match = _MEMORY.fullmatch(str(value))
         if match is None:
             raise ValueError("write a number of gigabytes, or text such as '4GB' or '512m'")
         value, unit = match.groups()
@@ -122,6 +122,23 @@ class Directives(dict[str, Any]):
     def user_keys(self) -> set[str]:
         """The keys that only the user knows."""
         return set(self) - set(DIRECTIVES)
+
+
+def checked_directives(whose: str, declared: Any) -> dict[str, Any] | None:
+    """Return directives as they were declared, when they are directives at all; None for None.
+
+    Raises
+    ------
+    DirectivesError
+        When they are no mapping of names.
+    """
+    if declared is None:
+        return None
+    if not isinstance(declared, Mapping):
+        raise DirectivesError(
+            f"The directives of {whose} can't be {declared!r}.", hint='Write {"np": 4, "walltime": 2}.'
+        )
+    return dict(declared)
 
 
 def evaluate(

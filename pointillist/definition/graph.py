@@ -21,6 +21,37 @@ def adjacency(definition: Definition) -> list[list[int]]:
     return [[int(not post.isdisjoint(pre)) for pre in awaited] for post in achieved]
 
 
+def depths(definition: Definition) -> dict[str, int]:
+    """Return how many operations, one after the other, each operation waits for.
+
+    As far as its conditions tell, and of operations that are declared before it.
+    """
+    found: dict[str, int] = {}
+    achieved: dict[str, set[Condition]] = {}
+    for name, operation in definition.operations.items():
+        awaited = _parts(definition, operation.pre)
+        functions = {f for c in awaited if isinstance(c, Copied) and c.kind == "post" for f in c.functions}
+        before = (
+            found[other] + 1
+            for other, posts in achieved.items()
+            if definition.operations[other].function in functions or posts & awaited
+        )
+        found[name] = max(before, default=0)
+        achieved[name] = _parts(definition, operation.post)
+    return found
+
+
+def _parts(definition: Definition, conditions: tuple[Condition, ...]) -> set[Condition]:
+    """Return conditions, and those of other operations that they stand for."""
+    found: set[Condition] = set()
+    for condition in conditions:
+        if isinstance(condition, Copied):
+            for function in condition.functions:
+                found |= _parts(definition, condition.conditions(definition.operation_of(function)))
+        found.add(condition)
+    return found
+
+
 def _tags(definition: Definition, operation: Operation, conditions: tuple[Condition, ...]) -> set[object]:
     found: set[object] = set()
     for condition in conditions:

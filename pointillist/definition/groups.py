@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from pointillist.definition.aggregates import EACH_JOB, aggregator
+from pointillist.definition.directives import checked_directives
+from pointillist.definition.marks import plain
 from pointillist.definition.older import OlderGroup
 from pointillist.definition.operations import Operation
 from pointillist.errors import DefinitionError, OverlapError, SelectionError, near_matches
@@ -38,9 +40,9 @@ class GroupDecorator:
         """Put an operation into the group, with directives of its own there when some are given."""
         if func is None:
             return lambda function: self(function, directives=directives)
-        if func in self.members:
+        if plain(func) in self.members:
             raise DefinitionError(f"The operation {func.__name__} is in the group {self.name} twice.")
-        self.members[func] = None if directives is None else dict(directives)
+        self.members[plain(func)] = checked_directives(f"the group {self.name}", directives)
         return func
 
     def with_directives(self, directives: Mapping[str, Any]) -> Callable[[F], F]:

@@ -7,6 +7,8 @@ so they may stand above or below ``@FlowProject.operation``.
 
 from __future__ import annotations
 
+import functools
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -14,11 +16,31 @@ from pointillist.errors import DefinitionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ATTRIBUTE = "_pointillist_marks"
+_PLAIN = "_pointillist_plain"
 
 
 def marks_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Return what was noted on a function: ``cmd``, ``with_job``, ``directives``, ``aggregator``."""
-    return dict(getattr(function, _ATTRIBUTE, {}))
+    return dict(getattr(plain(function), _ATTRIBUTE, {}))
+
+
+def plain(function: Any) -> Any:
+    """Return the function as it was declared, also for what :func:`in_folder` has made of it."""
+    return getattr(function, _PLAIN, function)
+
+
+def in_folder(function: Callable[..., Any], *, cmd: bool) -> Callable[..., Any]:
+    """Return the function as one that works inside the folder of its job, or whose command does."""
+
+    @functools.wraps(function)
+    def work(job: Any) -> Any:
+        if cmd:
+            return f"cd {shlex.quote(job.path)} && {function(job)}"
+        with job:
+            return function(job)
+
+    setattr(work, _PLAIN, function)
+    return work
 
 
 def mark(function: F, **notes: Any) -> F:
@@ -27,7 +49,7 @@ def mark(function: F, **notes: Any) -> F:
     if "directives" in notes:
         notes["directives"] = {**known.get("directives", {}), **notes["directives"]}
     try:
-        setattr(function, _ATTRIBUTE, known | notes)
+        setattr(plain(function), _ATTRIBUTE, known | notes)
     except AttributeError:
         raise DefinitionError(
             f"{function!r} can't be decorated.", hint="Pass the options to @FlowProject.operation(...) instead."

@@ -10,6 +10,7 @@ from typing import Any
 from pointillist.definition.aggregates import EACH_JOB, aggregator
 from pointillist.definition.conditions import Condition
 from pointillist.definition.hooks import HookChain
+from pointillist.definition.marks import in_folder
 from pointillist.definition.older import OlderOperation
 from pointillist.errors import DefinitionError
 
@@ -58,8 +59,9 @@ class Operation(OlderOperation):
     run_options: str = ""
 
     def __call__(self, *jobs: Any) -> Any:
-        """Call the function: it does the work, or returns the command line."""
-        return self.function(*jobs)
+        """Call the function: it does the work, or returns the command line; ``with_job``, in the job's folder."""
+        function = in_folder(self.function, cmd=self.cmd) if self.with_job else self.function
+        return function(*jobs)
 
     def work(self, jobs: Sequence[Any]) -> None:
         """Do a Python operation for some jobs: with its hooks, inside the job's folder when it wants to."""

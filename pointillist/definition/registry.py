@@ -27,7 +27,7 @@ class Registry:
     """What one class declared itself, its parents left out."""
 
     operations: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = field(default_factory=dict)
-    labels: dict[str, Label] = field(default_factory=dict)
+    labels: list[Label] = field(default_factory=list)
     conditions: dict[str, dict[Callable[..., Any], list[Condition]]] = field(
         default_factory=lambda: {"pre": {}, "post": {}}
     )
@@ -46,7 +46,7 @@ class Definition:
     """
 
     operations: dict[str, Operation]
-    labels: dict[str, Label]
+    labels: list[Label]
     groups: dict[str, Group] = field(default_factory=dict)
     """Every group, each operation's own included."""
     declared: dict[str, Operation] = field(default_factory=dict)
@@ -121,7 +121,7 @@ def collect(
     """
     registries = list(registries)
     operations: dict[str, Operation] = {}
-    labels: dict[str, Label] = {}
+    labels: list[Label] = []
     for registry in registries:
         for name, (function, options) in registry.operations.items():
             if name in operations:
@@ -134,10 +134,8 @@ def collect(
                 hooks=HookChain([hooks or Hooks(), *(r.hooks[function] for r in registries if function in r.hooks)]),
                 **_with_marks(function, options),
             )
-        for name, label in registry.labels.items():
-            labels.setdefault(name, label.bound_to(project))
-    for label in methods:
-        labels.setdefault(label.name, label)
+        labels += (label.bound_to(project) for label in registry.labels)
+    labels += (label for label in methods if label not in labels)
     definition = Definition(operations, labels, _groups(registries, operations))
     for operation in operations.values():
         for condition in (*operation.pre, *operation.post):
@@ -164,7 +162,10 @@ def _with_marks(function: Callable[..., Any], options: Mapping[str, Any]) -> dic
 
 def _groups(registries: list[Registry], operations: dict[str, Operation]) -> dict[str, Group]:
     """Return every group: each operation by itself, then the declared ones."""
-    groups = {name: Group(name, {name: o}, aggregator=o.aggregator) for name, o in operations.items()}
+    groups = {
+        name: Group(name, {name: o}, {name: dict(o.directives)}, aggregator=o.aggregator)
+        for name, o in operations.items()
+    }
     names = {operation.function: name for name, operation in operations.items()}
     for registry in registries:
         for declared in registry.groups.values():

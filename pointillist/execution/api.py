@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.ignoring import IgnoreConditions
-from pointillist.errors import DefinitionError, UserOperationError, near_matches
+from pointillist.errors import DefinitionError, UserConditionError, UserOperationError, near_matches
 from pointillist.execution.commands import command_line
 from pointillist.execution.job_operations import JobOperation
 from pointillist.execution.planning import planned
-from pointillist.execution.terms import Observer, Rules, Summary
+from pointillist.execution.terms import Observer, Rules, Summary, at_most
 from pointillist.state.plan import Plan, State, Task
 from pointillist.state.selection import Selection
 
@@ -40,7 +41,7 @@ def run_project(
     np: int | None,
     timeout: float | None,
     num: int | None,
-    num_passes: int,
+    num_passes: int | None,
     progress: bool,
     order: Order,
     ignore_conditions: IgnoreConditions,
@@ -48,6 +49,7 @@ def run_project(
 ) -> None:
     """Run a project from Python; see :meth:`pointillist.project.FlowProject.run`."""
     plan, selection = planned(project, jobs, names, ignore_conditions)
+    num = at_most(num)
     if pretend:
         for line in pretended(project, plan, selection, num, retry_failed=retry_failed, order=order):
             print(line)
@@ -55,7 +57,7 @@ def run_project(
     rules = Rules(
         slots=np if np and np > 0 else (os.cpu_count() or 1) if np else 1,
         num=num,
-        passes=num_passes,
+        passes=-1 if num_passes is None else num_passes,
         retry_failed=retry_failed,
         timeout_s=timeout,
         inline=np is None and timeout is None,
@@ -70,7 +72,16 @@ def run_project(
         raise UserOperationError(
             f"The operation {task.operation.name} failed for {task.aggregate.id}: {attempt.message}.{more}",
             hint=f"The log is {attempt.log}.",
-        )
+        ) from summary.exceptions.get(task.key)
+    for error in unanswered(plan, selection):
+        raise error
+
+
+def unanswered(plan: Plan, selection: Selection) -> list[UserConditionError]:
+    """Return why selected tasks could not be decided about: a condition or an aggregator of the user raised."""
+    ids = selection.aggregate_ids
+    errors = [error for (_, i), error in plan.errors.items() if not i or ids is None or i in ids]
+    return [error for error in errors if isinstance(error, UserConditionError)]
 
 
 class _ShowProgress(PrintOutput):
@@ -127,11 +138,13 @@ def ranking(project: FlowProject, plan: Plan, order: Order) -> Callable[[Task], 
     place = {name: number for number, name in enumerate(plan.definition.operations)}
     if order == "by-job":
         return lambda task: (task.aggregate.id, place[task.operation.name])
-    nth: dict[tuple[str, str], int] = {}
-    seen: dict[str, int] = {}
-    for task in plan.tasks():
-        nth[task.key] = seen[task.operation.name] = seen.get(task.operation.name, -1) + 1
-    return lambda task: (nth.get(task.key, len(nth)), place[task.operation.name])
+    had: Counter[str] = Counter()
+
+    def turn(task: Task) -> int:
+        had[task.aggregate.id] += 1
+        return had[task.aggregate.id]
+
+    return turn
 
 
 def pretended(

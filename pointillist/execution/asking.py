@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pointillist.state.rests import Rests
 from pointillist.state.submissions import Submission
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.cluster.environments import ComputeEnvironment
@@ -132,7 +133,7 @@ def _on_another_cluster(cluster: str, here: str, group: list[Submission]) -> Exc
 
     tasks = sum(len(one.elements[number]) for one in group for number in one.open_elements())
     return SchedulerNotPresent(
-        f"{tasks} tasks are on cluster {cluster}; this machine speaks to cluster {here}.",
+        f"{counted(tasks, 'task is', 'tasks are')} on cluster {cluster}; this machine speaks to cluster {here}.",
         hint="What is queued or running there is not known here, and is left alone.",
     )
 

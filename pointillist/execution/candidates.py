@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from pointillist.definition.graph import depths
 from pointillist.execution.launch import Launcher
 from pointillist.execution.ready import ReadyTasks
 from pointillist.execution.terms import Rules
@@ -57,7 +58,7 @@ class Candidates:
         self._wants = wants
         self._left = rules.num
         self._startable = {State.ELIGIBLE, State.FAILED} if rules.retry_failed else {State.ELIGIBLE}
-        self._ready = ReadyTasks(list(plan.definition.operations.values()), rules.priority)
+        self._ready = ReadyTasks(list(plan.definition.operations.values()), rules.priority, depths(plan.definition))
         self._ends: Counter[tuple[str, str]] = Counter()
         """How often each task has ended in this run, and that is the end of it."""
         self._failures: Counter[tuple[str, str]] = Counter()

@@ -27,7 +27,7 @@ def shell_command(operation: Operation, jobs: Sequence[Any], before: str = "") -
         When the user's function returns something that is no command line.
     """
     command = ask(
-        lambda: operation(*jobs),
+        lambda: operation.function(*jobs),
         lambda what: UserOperationError(f"The function of the operation {operation.name} raised {what}."),
     )
     if not isinstance(command, str) or not command.strip():

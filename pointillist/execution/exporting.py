@@ -13,6 +13,7 @@ from pointillist.errors import EXIT_FAILED, PointillistError
 from pointillist.execution.crate import METADATA, about_study, metadata
 from pointillist.execution.packing import MANIFEST, Content, pack, suffix_of
 from pointillist.state.plan import State
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.project import FlowProject
@@ -72,7 +73,7 @@ def export(project: FlowProject, path: Path, *, damaged: bool = False) -> Collec
     running = [task for task in plan.tasks() if plan.state(task) is State.RUNNING]
     if running:
         raise PointillistError(
-            f"{len(running)} tasks are running, among them {running[0]}.",
+            f"{counted(len(running), 'task is', 'tasks are')} running, among them {running[0]}.",
             hint="An archive made now could hold half of their results. Wait for them.",
         )
     root, declared = Path(project.path), project.archive

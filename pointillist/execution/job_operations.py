@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.ignoring import IgnoreConditions
-from pointillist.execution.commands import exec_command, shell_command
+from pointillist.execution.commands import command_line
 from pointillist.execution.planning import planned
 from pointillist.state.plan import State, Task
 from pointillist.state.selection import Selection
@@ -45,13 +45,8 @@ class JobOperation:
     @property
     def cmd(self) -> str:
         """The line that does it in a shell. For a shell operation this calls the user's function."""
-        if self._task.operation.cmd:
-            return shell_command(self._task.operation, self._jobs)
-        return exec_command(
-            self._project._entrypoint | {"executable": self.directives["executable"]},
-            self.name,
-            [self._task.aggregate.id],
-            self._task.operation.run_options,
+        return command_line(
+            self._task.operation, [self._task.aggregate.id], self._jobs, entrypoint=self._project._entrypoint
         )
 
     def __str__(self) -> str:

@@ -311,6 +311,8 @@ class LocalRun:
         elif outcome is not Outcome.INTERRUPTED or self._stops.count or self._stops.warnings:
             self._candidates.note_through(task)
             self._summary.add(task, attempt)
+            if ended.exception is not None:
+                self._summary.exceptions[task.key] = ended.exception
             self._gives_up |= self._rules.fail_fast and outcome is Outcome.FAILED
         self._observer.ended(task, attempt)
         self._candidates.consider(concerned)

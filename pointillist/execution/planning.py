@@ -39,7 +39,7 @@ def planned(
     definition = chosen_definition(project, known_names(project, names), ignore_conditions)
     if jobs is None:
         return project.plan(definition), Selection(list(definition.operations))
-    ids = {get_aggregate_id(entry if isinstance(entry, (tuple, list)) else (entry,)) for entry in jobs}
+    ids = {_id_of(entry) for entry in jobs}
     plan = plan_for(project, definition, ids)
     known = {task.aggregate.id for task in plan.tasks()}
     unknown = sorted(ids - known - set(plan.workspace.broken) - set(plan.workspace.job_ids))
@@ -50,6 +50,13 @@ def planned(
     if unknown:
         raise SelectionError(f"{unknown[0]} is no job or aggregate of this project.")
     return plan, Selection(list(definition.operations), ids)
+
+
+def _id_of(entry: Any) -> str:
+    try:
+        return get_aggregate_id(entry if isinstance(entry, (tuple, list)) else (entry,))
+    except AttributeError:
+        raise TypeError(f"jobs must hold signac jobs, or tuples of them, not {entry!r}.") from None
 
 
 def known_names(project: Study, names: Iterable[str] | None) -> list[str] | None:

@@ -30,6 +30,8 @@ class Ended:
     """When it really began, in seconds since 1970, where that may be later than it was asked to."""
     took_s: float | None = None
     """How long it really took, where that may be less than it was waited for."""
+    exception: BaseException | None = None
+    """What a call in this process raised."""
 
     @property
     def was_interrupted(self) -> bool:

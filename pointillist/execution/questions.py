@@ -126,5 +126,5 @@ def _answers(plan: Plan, task: Task, scheduler_status: int | None) -> dict[str, 
 
 
 def _labels(project: Study, plan: Plan, job_id: str) -> list[str]:
-    texts = (label.of(plan.facts, job_id) for label in project.definition.labels.values())
+    texts = (label.of(plan.facts, job_id) for label in project.definition.labels)
     return sorted({text for text in texts if text is not None})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pointillist.definition.operations import Operation
@@ -19,7 +19,8 @@ class ReadyTasks:
     """The tasks that could start now.
 
     Single tasks come before batches, so that batches are full; among single tasks the one furthest along the study
-    comes first, so that results appear early; among batches the earliest operation, so that the later ones are full.
+    comes first, so that results appear early, and of those that wait for as much the operation declared first; among
+    batches the earliest operation, so that the later ones are full.
 
     Parameters
     ----------
@@ -27,9 +28,16 @@ class ReadyTasks:
         All operations in the order of their definition.
     priority
         Replaces that order: the task with the smallest value comes first. Asked once, when a task becomes ready.
+    depths
+        How far along the study each operation is, by name.
     """
 
-    def __init__(self, operations: list[Operation], priority: Callable[[Task], Any] | None = None) -> None:
+    def __init__(
+        self,
+        operations: list[Operation],
+        priority: Callable[[Task], Any] | None = None,
+        depths: Mapping[str, int] | None = None,
+    ) -> None:
         self._tasks: dict[str, dict[str, Task]] = {operation.name: {} for operation in operations}
         self._priority = priority
         self._ranked: dict[str, list[tuple[Any, int, Task]]] = {operation.name: [] for operation in operations}
@@ -38,7 +46,7 @@ class ReadyTasks:
         self._numbers = itertools.count()
         singles = [operation.name for operation in operations if not operation.is_batched]
         batched = [operation.name for operation in operations if operation.is_batched]
-        self._order = [*reversed(singles), *batched]
+        self._order = [*sorted(singles, key=lambda name: -(depths or {}).get(name, 0)), *batched]
 
     def __len__(self) -> int:
         return sum(map(len, self._tasks.values()))

@@ -38,6 +38,8 @@ class Summary:
     ended: list[tuple[Task, Attempt]] = field(default_factory=list)
     """Ended well, but not complete."""
     failed: list[tuple[Task, Attempt]] = field(default_factory=list)
+    exceptions: dict[tuple[str, str], BaseException] = field(default_factory=dict)
+    """What failed calls in this process raised, by the keys of tasks."""
     interrupted: list[tuple[Task, Attempt]] = field(default_factory=list)
     elsewhere: list[Task] = field(default_factory=list)
     """Another process is at work on them."""
@@ -62,6 +64,11 @@ class Summary:
             self.failed.append((task, attempt))
         else:
             self.interrupted.append((task, attempt))
+
+
+def at_most(num: int | None) -> int | None:
+    """Return how many tasks at most, or None for any number: what a negative number stands for."""
+    return None if num is not None and num < 0 else num
 
 
 @dataclass(frozen=True, kw_only=True)

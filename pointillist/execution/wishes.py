@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pointillist.definition.ignoring import IgnoreConditions
+from pointillist.execution.terms import at_most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def wishes_of(
     after = options.get("after") or ()
     return Wishes(
         bundle=bundle_size or None,
-        num=num,
+        num=at_most(num),
         parallel=parallel,
         force=force,
         on_execution=on_execution,

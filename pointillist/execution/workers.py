@@ -283,7 +283,7 @@ def _call(call: Callable[[], None], log: str, *, in_worker: bool = False) -> End
     except BaseException as error:
         with contextlib.suppress(OSError), open(log, "a", encoding="utf-8", errors="replace") as file:
             file.write(_user_traceback(error))
-        return Ended(1, _shortened(f"{type(error).__name__}: {error}"))
+        return Ended(1, _shortened(f"{type(error).__name__}: {error}"), exception=error)
     return Ended(0)
 
 

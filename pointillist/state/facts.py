@@ -245,7 +245,7 @@ def _declared(definition: Definition) -> Iterator[JobCondition]:
     for operation in definition.operations.values():
         for condition in (*operation.pre, *operation.post):
             yield from walk(condition)
-    for label in definition.labels.values():
+    for label in definition.labels:
         yield from walk(label.function)
 
 

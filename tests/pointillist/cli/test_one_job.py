@@ -119,5 +119,5 @@ def test_a_parser_of_the_users_own_gets_the_commands(make_study) -> None:
         "FlowProject().main(parser=parser)\n"
     )
     assert "worked" in study.cli("--config", "x", "run").stdout
-    assert "1 jobs" in study.cli("-v", "--debug", "status").stdout
-    assert "1 jobs" in study.cli("status", "-v", "--debug").stdout
+    assert "1 job, 1 task\n" in study.cli("-v", "--debug", "status").stdout
+    assert "1 job, 1 task\n" in study.cli("status", "-v", "--debug").stdout

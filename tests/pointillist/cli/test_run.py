@@ -64,6 +64,23 @@ def test_num_and_operation_limit_what_runs(make_study) -> None:
     assert "Nothing to do" in study.cli("run", "-o", "first").stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "count"), [("-n -1", 6), ("-n 0", 0), ("--ignore-conditions all", 6), ("--ignore-conditions=none", 6)]
+)
+def test_numbers_and_conditions_are_said_as_in_signac_flow(make_study, words: str, count: int) -> None:
+    study = make_study(CHAIN, *POINTS)
+    study.cli("run", "-o", "first", *words.split())
+    assert len(list(study.path.glob("workspace/*/a"))) == count
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_conditions_and_numbers_that_are_none_are_refused(make_study, command: str) -> None:
+    study = make_study(CHAIN, *POINTS)
+    assert "none of none, pre, post, all" in study.cli(command, "--ignore-conditions", "some", check=2).stderr
+    assert "no whole number" in study.cli(command, "-n", "some", check=2).stderr
+    assert "--ignore-conditions {none,pre,post,all}" in study.cli(command, "--help").stdout
+
+
 def test_pretend_prints_commands_and_changes_nothing(make_study) -> None:
     study = make_study(CHAIN, *POINTS)
     study.cli("run", "-o", "first")
@@ -102,7 +119,7 @@ def test_a_failed_task_waits_for_retry_or_for_a_mended_input(make_study) -> None
     study = make_study(FAILING, {"x": 1})
     (job_id,) = study.make_jobs()
     study.cli("run", check=1)
-    assert "1 tasks failed earlier" in study.cli("run").stderr
+    assert "1 task failed earlier and was not" in study.cli("run").stderr
     assert "1 failed" in study.cli("run", "--retry-failed", check=1).stderr
     (study.job(job_id) / "mended").touch()
     assert "2 completed" in study.cli("run").stderr

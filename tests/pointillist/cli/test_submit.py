@@ -124,7 +124,7 @@ def test_cancel_wants_a_selection_and_takes_back_what_is_selected(
     study.cli("submit", "--hold")
     one = study.make_jobs()[0]
     shown = study.cli("cancel", "-j", one, "--pretend")
-    assert "1 tasks would be cancelled" in shown.stderr
+    assert "1 task would be cancelled" in shown.stderr
     study.cli("cancel", "-j", one)
     until(lambda: "eligible" in study.cli("explain", "-o", "first", "-j", one).stdout.split("\n")[0])
     assert "2 tasks are on the cluster already" in study.cli("submit", "-o", "first", "--hold").stderr

@@ -211,7 +211,7 @@ def first(job):
     assert document[first]["cluster"]["id"] == document[second]["cluster"]["id"]
     assert (document[first]["cluster"]["cluster"], document[second]["cluster"]["cluster"]) == ("pretend", "other")
     assert "on cluster pretend" in study.cli("explain", "-j", first).stdout
-    assert "1 tasks are on cluster pretend; this machine speaks to cluster other." in study.cli("status").stderr
+    assert "1 task is on cluster pretend; this machine speaks to cluster other." in study.cli("status").stderr
     assert "on cluster pretend" in study.cli("cancel", "-j", first, check=4).stderr
     other.start()
     other.end("100", state="FAILED", exit_code=1)

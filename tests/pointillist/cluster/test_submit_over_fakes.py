@@ -96,7 +96,7 @@ def test_cancel_takes_back_what_is_selected(make_study: Any, fake: FakeScheduler
     study = make_study(CHAIN, *POINTS)
     study.cli("submit", "--hold")
     one = study.make_jobs()[0]
-    assert "Cancelled 1 tasks." in study.cli("cancel", "-j", one).stderr
+    assert "Cancelled 1 task." in study.cli("cancel", "-j", one).stderr
     assert sorted(states(study)[:3]) == ["eligible", "queued", "queued"]
     study.cli("cancel", "--all")
     assert states(study)[:3] == 3 * ["eligible"]

@@ -65,6 +65,7 @@ def test_values_are_checked_and_normalised(key: str, value: Any, meant: Any) -> 
         ("memory", "4x"),
         ("memory", 0),
         ("memory", "."),
+        ("memory", True),
         ("walltime", "1:00"),
         ("walltime", 0),
         ("walltime", True),

@@ -94,7 +94,7 @@ def test_label_takes_functions_and_conditions() -> None:
     def big(job):
         return True
 
-    assert list(definition_of(project).labels) == ["done", "big"]
+    assert [label.name for label in definition_of(project).labels] == ["done", "big"]
     assert done == isfile("a")
 
 

@@ -15,14 +15,6 @@ from pointillist.errors import ProjectNotFoundError
 from pointillist.state.plan import State
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> signac.Project:
-    project = signac.init_project(tmp_path)
-    for x in range(3):
-        project.open_job({"x": x}).init()
-    return project
-
-
 def new_class() -> Any:
     class Project(FlowProject):
         pass

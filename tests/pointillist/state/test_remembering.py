@@ -83,7 +83,7 @@ def answers(project: FlowProject, cache_folder: str | None) -> dict[str, Any]:
     for name, counts in counted.items():
         assert {s: n for s, n in counts.items() if n} == count(state for key, state in states.items() if key[0] == name)
     worn = {}
-    for name, label in plan.definition.labels.items():
+    for label in plan.definition.labels:
         for job_id in reader.job_ids:
             with contextlib.suppress(Exception):
                 worn[name, job_id] = label.of(plan.facts, job_id)

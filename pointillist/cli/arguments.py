@@ -1,0 +1,38 @@
+"""Types of arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+
+from pointillist.definition.ignoring import IgnoreConditions
+from pointillist.execution.terms import at_most
+
+
+def count(text: str) -> int:
+    """Read a number of at least one."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+    return number
+
+
+def limit(text: str) -> int | None:
+    """Read how many at most; a negative number stands for no limit, which is None."""
+    try:
+        return at_most(int(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def add_ignored(parser: argparse._ActionsContainer, option: str, description: str) -> None:
+    """Declare an option that says which conditions not to ask."""
+    parser.add_argument(
+        option, type=_ignored, metavar="{none,pre,post,all}", default=IgnoreConditions.NONE, help=description
+    )
+
+
+def _ignored(text: str) -> IgnoreConditions:
+    try:
+        return IgnoreConditions.of(text)
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of none, pre, post, all") from None
