@@ -105,7 +105,7 @@ def test_sample_is_drawn_from_the_seed_that_is_told(study):
     first = reproduce(study, "--sample", "2")
     again = reproduce(study, "--sample", "2", "--seed", str(first["sample_seed"]))
     assert again["jobs"] == first["jobs"]
-    assert len({tuple(reproduce(study, "--sample", "2", "--seed", str(s))["jobs"]) for s in range(4)}) > 1
+    assert any(reproduce(study, "--sample", "2", "--seed", str(s))["jobs"] != first["jobs"] for s in range(4))
 
 
 def test_statement_is_kept_with_the_history(study):
