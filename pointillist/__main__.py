@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif arguments.command == "template":
             from pointillist.cli.init import create_script_template
 
-            print(f"Wrote {create_script_template(arguments.extends, arguments.name)}", file=sys.stderr)
+            path, base = create_script_template(arguments.extends, arguments.name)
+            print(f"Created user script template at '{path}' extending the template '{base}'.", file=sys.stderr)
         elif arguments.command == "import":
             return import_.run(None, arguments)
         else:

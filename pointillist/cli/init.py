@@ -70,8 +70,8 @@ def write_files(
     return list(named)
 
 
-def create_script_template(base: str | None = None, name: str | None = None) -> str:
-    """Write a template of cluster scripts that extends one of the engine's, and return its path.
+def create_script_template(base: str | None = None, name: str | None = None) -> tuple[str, str]:
+    """Write a template of cluster scripts, and return its path and the name of the engine's template that it extends.
 
     Raises
     ------
@@ -86,8 +86,9 @@ def create_script_template(base: str | None = None, name: str | None = None) -> 
     if os.path.exists(path):
         raise PointillistError(f"{path} is there already; nothing was written.", hint="--name gives another name.")
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    _write(path, CUSTOM_SCRIPT.format(base=base if base.endswith(".sh") else f"{base}.sh"))
-    return path
+    base = base if base.endswith(".sh") else f"{base}.sh"
+    _write(path, CUSTOM_SCRIPT.format(base=base))
+    return path, base
 
 
 def _write(path: str, text: str) -> None:

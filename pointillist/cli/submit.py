@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pointillist.cli import on_cluster
 from pointillist.cli.arguments import add_ignored, count, limit
+from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.selectors import add_selectors, selected_jobs
 from pointillist.errors import (
     EXIT_FAILED,
@@ -35,6 +37,8 @@ EXAMPLES = """\
   python project.py submit -- --constraint=a100       further words for the scheduler
 """
 
+SCHEMA = "pointillist/submit/1"
+
 TEMPLATE_HELP = """\
 A template is looked for in the folder templates/ of the project, then among those of the package:
 script.sh (extends the environment's), slurm.sh, pbs.sh, lsf.sh, local.sh, base_script.sh.
@@ -60,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retry-failed", action="store_true", help="submit failed tasks again")
     parser.add_argument("--pretend", action="store_true", help="print the scripts, submit nothing")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    add_json(parser)
     shape = parser.add_argument_group("cluster jobs")
     shape.add_argument(
         "-b",
@@ -123,15 +128,22 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
         prepared = prepare(project, plan, selection.wants, wishes, groups)
         _mention(plan, prepared)
         if arguments.pretend or arguments.test:
-            print("\n".join(parts.shown for parts in prepared.parts), end="")
+            if arguments.json:
+                _print_document(prepared, Outcome(), prepared.parts)
+            else:
+                print("\n".join(parts.shown for parts in prepared.parts), end="")
             print(_summary(prepared), file=sys.stderr)
             return _refusals(prepared)
         if not prepared.parts:
+            if arguments.json:
+                _print_document(prepared, Outcome())
             return _nothing(plan, prepared)
         if not _agreed(prepared, wishes, ask=not arguments.yes):
             print("Nothing was submitted.", file=sys.stderr)
             return EXIT_OK
-        outcome = hand_over(project, prepared, wishes, on_accepted=_show)
+        outcome = hand_over(project, prepared, wishes, on_accepted=(lambda *_: None) if arguments.json else _show)
+    if arguments.json:
+        _print_document(prepared, outcome)
     return _report(prepared, outcome)
 
 
@@ -212,6 +224,20 @@ def _show(parts: Parts, submission: Submission) -> None:
     name = "+".join(parts.parcel.operations)
     span = f"_[0-{parts.cluster_jobs - 1}]" if submission.is_array else ""
     print(f"{submission.id}{span}  {name}  {counted(parts.tasks, 'task')}", flush=True)
+
+
+def _print_document(prepared: Prepared, outcome: Outcome, scripts: Iterable[Parts] = ()) -> None:
+    print_document(
+        SCHEMA,
+        submissions=[
+            {name: getattr(one, name) for name in ("id", "name", "script", "output", "is_array")}
+            | {"elements": [[{"operation": task[0], "aggregate": task[1]} for task in e] for e in one.elements]}
+            for one in outcome.accepted
+        ],
+        scripts=[{"name": one.name, "command": one.command, "text": one.text, "tasks": one.tasks} for one in scripts],
+        refused=[{"message": str(error), "hint": error.hint} for error in [*prepared.refused, *outcome.refused]],
+        left=outcome.left,
+    )
 
 
 def _report(prepared: Prepared, outcome: Outcome) -> int:

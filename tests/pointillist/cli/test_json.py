@@ -92,3 +92,18 @@ def test_help_has_three_examples(study: Any, command: str) -> None:
     assert command in COMMANDS
     text = study.cli(command, "--help").stdout
     assert text.split("examples:")[1].count("python project.py") >= 3
+
+
+def test_submit_tells_what_the_scheduler_took(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "SimpleSchedulerEnvironment")
+    monkeypatch.setenv("POINTILLIST_QUEUE", str(tmp_path / "queue"))
+    pretended = ask(study, "submit", "--pretend", "-o", "work", "-n", "2", "--no-array")
+    assert [script["tasks"] for script in pretended["scripts"]] == [1, 1]
+    assert all(script["text"].startswith("#!") and "submit" in script["command"] for script in pretended["scripts"])
+    taken = ask(study, "submit", "-o", "work", "-n", "2", "--no-array", "--hold")["submissions"]
+    assert len({one["id"] for one in taken}) == 2
+    assert {task["operation"] for one in taken for element in one["elements"] for task in element} == {"work"}
+    queued = [task["aggregate"] for task in ask(study, "status")["tasks"] if task["state"] == "queued"]
+    assert sorted(queued) == sorted(one["elements"][0][0]["aggregate"] for one in taken)
+    assert ask(study, "submit", "-o", "together")["submissions"] == []
+    study.cli("cancel", "--all")

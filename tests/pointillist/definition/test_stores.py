@@ -136,3 +136,17 @@ def test_status_in_the_form_of_signac_flow(project: Study) -> None:
     assert rows[job.id]["groups"]["make"] == {"scheduler_status": 1, "eligible": True, "completed": False}
     assert [row["aggregate_id"] for row in project._fetch_status([(job,)])] == [job.id]
     assert project._get_cached_scheduler_status() == {}
+
+
+def test_what_could_be_submitted_is_a_line_for_each_group(project: Study) -> None:
+    project.open_job({"x": 5}).init()  # no pair has a single job
+    jobs = [(project.open_job({"x": x}),) for x in (0, 1)]
+    lines = {line.name: line for line in project._get_submission_operations(jobs)}
+    assert list(lines) == ["make", "both"]
+    assert lines["both"]._jobs == jobs[0]
+    assert f"run -o both -j {jobs[0][0].id}" in lines["both"].cmd
+    assert (lines["both"].directives["np"], lines["make"].directives["np"]) == (2, 2)
+    pre = IgnoreConditions.PRE
+    (make,) = project._get_submission_operations(jobs[1:], None, pre, pre, names=["make"])
+    assert make.id == next(project._next_operations(jobs[1:], ["make"], pre)).id
+    assert "--ignore-conditions=pre" in make.cmd
