@@ -6,6 +6,7 @@ neighbouring folder has already is copied.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -105,7 +106,7 @@ def _copy_from_neighbours(tasks: list[Task], listener: Recorder) -> list[Task]:
                 copied.add(task.name)
                 listener.started(task.name)
                 listener.copied(task.name, files.folder)
-                attempt(task.name, listener, _saving(task, files, "copied from an equal training"))
+                attempt(task.name, listener, functools.partial(_copy, task.folder, files))
     return [task for task in tasks if task.name not in copied]
 
 
@@ -130,18 +131,18 @@ class _Trajectory:
         epochs = trained.config.num_epochs
         note = f"trained in {epochs} epoch{'s' if epochs > 1 else ''}, {time.perf_counter() - self._start_s:.1f} s"
         waiting = [t for t in self._waiting.values() if t.config.training_key == trained.config.training_key]
-        for task in waiting:
-            del self._waiting[task.name]
 
         def save() -> None:
-            files = results.TrainFiles.of(trained)
+            files = functools.cache(lambda: results.TrainFiles.of(trained))
             for task in waiting:
-                attempt(task.name, self._listener, _saving(task, files, note))
+                attempt(task.name, self._listener, functools.partial(_save, task.folder, files, note))
 
+        if writers is not None:
+            writers.add(save)
+        for task in waiting:
+            del self._waiting[task.name]
         if writers is None:
             save()
-        else:
-            writers.add(save)
 
     def failed(self, error: Exception) -> None:
         """Tell that the folders which still wait will get nothing."""
@@ -201,12 +202,13 @@ def _train_stack(stack: list[_Trajectory], data: TrainingData, device: str) -> N
                 trajectory.failed(error)
 
 
-def _saving(task: Task, files: results.TrainFiles, note: str) -> Callable[[], str]:
-    def work() -> str:
-        results.save_training(task.folder, files)
-        return f"{note}, {_summary(json.loads(files.record))}"
+def _copy(folder: Path, files: results.TrainFiles) -> str:
+    return _save(folder, lambda: files, "copied from an equal training")
 
-    return work
+
+def _save(folder: Path, files: Callable[[], results.TrainFiles], note: str) -> str:
+    results.save_training(folder, files())
+    return f"{note}, {_summary(json.loads(files().record))}"
 
 
 def _summary(record: Mapping[str, Any]) -> str:

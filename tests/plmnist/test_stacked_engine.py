@@ -310,6 +310,22 @@ def test_what_a_listener_raises_is_not_lost_in_the_thread_that_told_it(tmp_path,
         train_folders(folders, Broken(), config_name="config.json", engine=STACKED)
 
 
+def test_network_that_can_not_be_packed_fails_alone(tmp_path, make_mapping, monkeypatch):
+    real = results.TrainFiles.of
+
+    def faulty(trained: Trained) -> results.TrainFiles:
+        if trained.config.seed == 1:
+            raise RuntimeError("cosmic ray")
+        return real(trained)
+
+    monkeypatch.setattr(results.TrainFiles, "of", faulty)
+    listener = Listener()
+    points = {f"s{seed}": make_mapping(seed=seed) for seed in (1, 2)}
+    train_folders(place(tmp_path, points), listener, config_name="config.json", engine=STACKED)
+    ends = {name: event for event, name in listener.events if event != "started"}
+    assert ends == {"s1": "failed: cosmic ray", "s2": "done"}
+
+
 def test_more_results_than_may_wait_are_all_written(tmp_path, make_mapping, monkeypatch):
     monkeypatch.setattr("plmnist.batch.writers.THREADS", 1)
     folders = place(tmp_path, {f"s{seed}": make_mapping(seed=seed, hidden_size=2) for seed in range(9)})
