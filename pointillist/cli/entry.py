@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -39,6 +40,8 @@ class Main:
             except PointillistError as error:
                 sys.exit(report(error))
             chosen._entrypoint = {"executable": sys.executable, "path": path} | chosen._entrypoint
+            # What is loaded by now stays: no collection of garbage, and not the end of Python, needs to look at it.
+            gc.freeze()
             sys.exit(main(chosen, parser))
 
         return main

@@ -95,7 +95,7 @@ class JobFolder:
 
     def _read(self, filename: str) -> Any:
         try:
-            with open(os.path.join(self.path, filename), "rb") as file:
+            with open(os.path.join(self.path, filename), "rb", buffering=0) as file:
                 content = json.loads(file.read())
         except FileNotFoundError:
             return None
