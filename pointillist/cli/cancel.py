@@ -18,9 +18,9 @@ from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.cluster.schedulers.base import Scheduler
-    from pointillist.project import FlowProject
     from pointillist.state.plan import Plan
     from pointillist.state.selection import Selection
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py cancel -o train           all tasks of one operation that are on the cluster
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pretend", action="store_true", help="say which cluster jobs, cancel nothing")
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Cancel cluster jobs."""
     if not arguments.all and arguments.operation is arguments.job_id is arguments.filter is None:
         raise SelectionError("Nothing is selected.", hint="Select tasks with -o, -j or -f, or cancel all with --all.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pointillist.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 EXAMPLES = """\
   source <(python project.py completion)          now, in bash or zsh
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", nargs="?", choices=["bash", "zsh"], help="by default the one of this terminal")
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Print the script."""
     shell = arguments.shell or ("zsh" if os.environ.get("SHELL", "").endswith("zsh") else "bash")
     sys.stdout.write(ZSH if shell == "zsh" else BASH)
@@ -89,7 +89,7 @@ def words_so_far() -> list[str]:
     return []
 
 
-def answer(project: FlowProject, parser: argparse.ArgumentParser) -> None:
+def answer(project: Study, parser: argparse.ArgumentParser) -> None:
     """Answer the script and end this process."""
     import argcomplete
 
@@ -102,7 +102,7 @@ def answer(project: FlowProject, parser: argparse.ArgumentParser) -> None:
     argcomplete.autocomplete(parser, always_complete_options=True)
 
 
-def _ids(project: FlowProject, prefix: str) -> list[str]:
+def _ids(project: Study, prefix: str) -> list[str]:
     """Return the ids of jobs and aggregates that begin so: as many as anybody would look at.
 
     Jobs cost one look at the folder. For aggregates the state points must be read: of many jobs only when it is clear
@@ -118,7 +118,7 @@ def _ids(project: FlowProject, prefix: str) -> list[str]:
     return sorted(found, key=lambda name: (len(name) == 32, name))[:MOST_IDS]
 
 
-def _aggregate_ids(project: FlowProject) -> Iterator[str]:
+def _aggregate_ids(project: Study) -> Iterator[str]:
     """Yield the ids of the aggregates of all operations on several jobs."""
     workspace = project.read_workspace()
     for operation in project.definition.operations.values():

@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pointillist.state.plan import Plan, Task
+    from pointillist.state.plan import Plan
+    from pointillist.state.tasks import Task
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:

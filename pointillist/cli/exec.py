@@ -9,7 +9,7 @@ from pointillist.errors import SelectionError, near_matches
 from pointillist.execution.direct import execute
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py exec train             for every job
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", metavar="ID", help="jobs or aggregates; all when none is given")
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Execute an operation."""
     operation = project.operations.get(arguments.operation)
     if operation is None:

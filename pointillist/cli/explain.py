@@ -11,10 +11,11 @@ from pointillist.cli.documents import add_json, print_document, task_document
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.definition.conditions import Condition
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK, BrokenJobError, UserConditionError
-from pointillist.state.plan import Plan, State, Task
+from pointillist.state.plan import Plan
+from pointillist.state.tasks import State, Task
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py explain -o train -j 3f2a9c
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Explain tasks."""
     plan = project.plan()
     selection = selected(project, plan, arguments)

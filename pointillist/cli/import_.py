@@ -11,7 +11,7 @@ from pointillist.execution.packing import unpack
 from pointillist.wording import counted
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py import study.zip ../study-of-a-colleague
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="the folder to make; nothing that is there is touched")
 
 
-def run(project: FlowProject | None, arguments: argparse.Namespace) -> int:
+def run(project: Study | None, arguments: argparse.Namespace) -> int:
     """Unpack an archive."""
     target = Path(arguments.folder)
     names = unpack(Path(arguments.archive), target)

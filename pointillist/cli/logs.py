@@ -12,11 +12,11 @@ from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.run import last_lines
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK
-from pointillist.state.plan import State
+from pointillist.state.tasks import State
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
     from pointillist.state.journal import Attempt
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py logs                   of the tasks that failed
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Show logs."""
     plan = project.plan()
     selection = selected(project, plan, arguments)

@@ -15,7 +15,7 @@ from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Pointi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 COMMANDS = {
     "status": "show what is done, what can run and what failed",
@@ -34,7 +34,7 @@ COMMANDS = {
 }
 
 
-def main(project: FlowProject, parser: argparse.ArgumentParser | None = None, argv: Sequence[str] | None = None) -> int:
+def main(project: Study, parser: argparse.ArgumentParser | None = None, argv: Sequence[str] | None = None) -> int:
     """Run a command line of a project and return the exit code.
 
     Parameters
@@ -115,7 +115,7 @@ def of_system(error: OSError) -> PointillistError:
     )
 
 
-def _describe(parser: argparse.ArgumentParser, chosen: str | None, project: FlowProject) -> None:
+def _describe(parser: argparse.ArgumentParser, chosen: str | None, project: Study) -> None:
     """Add the commands to a parser, in full only for the chosen one."""
     parser.add_argument("--debug", action="store_true", help="show full tracebacks")
     parser.add_argument("-v", "--verbose", action="count", default=0, help=argparse.SUPPRESS)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pointillist.cli.documents import add_json, print_document
 from pointillist.definition.registry import Definition
 from pointillist.errors import EXIT_OK, SelectionError, near_matches
-from pointillist.state.plan import State
+from pointillist.state.tasks import State
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py next train
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Print ids."""
     definition: Definition = project.definition
     if arguments.name not in definition.groups:

@@ -9,11 +9,12 @@ from pointillist.errors import PointillistError
 from pointillist.execution.following import NEXT_STEPS, Following
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.place import Place
-from pointillist.state.plan import State
 from pointillist.state.submissions import Ending, Presence, Submission
+from pointillist.state.tasks import State
 
 if TYPE_CHECKING:
-    from pointillist.state.plan import Plan, Task
+    from pointillist.state.plan import Plan
+    from pointillist.state.tasks import Task
 
 SHOWN = 5
 

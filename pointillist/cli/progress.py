@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from pointillist.execution.terms import Observer
 from pointillist.state.journal import Attempt, Outcome
-from pointillist.state.plan import Plan, Task
+from pointillist.state.plan import Plan
+from pointillist.state.tasks import Task
 from pointillist.wording import counted
 
 LINE_EVERY_S = 10.0

@@ -31,7 +31,7 @@ from pointillist.execution.reproduction import (
 from pointillist.execution.scratch import make_scratch
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py reproduce --sample 3      three finished jobs, drawn at random
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Make jobs again and compare."""
     if arguments.sample is not None and arguments.sample < 1:
         raise PointillistError(f"--sample needs at least one job, not {arguments.sample}.")
@@ -137,7 +137,7 @@ def _where() -> dict[str, str]:
     }
 
 
-def _write(project: FlowProject, statement: dict[str, Any], begun: datetime.datetime) -> Path:
+def _write(project: Study, statement: dict[str, Any], begun: datetime.datetime) -> Path:
     """Keep the statement with the history of the project."""
     folder = Path(project.state_folder) / "reproductions"
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,12 +18,13 @@ from pointillist.execution.api import ORDERS, pretended, ranking, start, unanswe
 from pointillist.execution.machine import count_cores, detect
 from pointillist.execution.planning import chosen_definition, plan_for
 from pointillist.execution.terms import Rules, Summary
-from pointillist.state.plan import Plan, State, Task
+from pointillist.state.plan import Plan
+from pointillist.state.tasks import State, Task
 from pointillist.wording import counted
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
     from pointillist.state.journal import Attempt
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py run                    everything, until nothing is eligible
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Run tasks and say what became of them."""
     if arguments.pretend or not arguments.json:
         return _run(project, arguments, [])
@@ -106,7 +107,7 @@ def _task(task: Task) -> dict[str, Any]:
     return {"operation": task.operation.name, "aggregate": task.aggregate.id}
 
 
-def _run(project: FlowProject, arguments: argparse.Namespace, summaries: list[Summary]) -> int:
+def _run(project: Study, arguments: argparse.Namespace, summaries: list[Summary]) -> int:
     definition = chosen_definition(project, arguments.operation, arguments.ignore_conditions)
     plan = plan_for(project, definition, None if arguments.filter else arguments.job_id)
     selection = selected_jobs(project, plan, arguments)
@@ -151,7 +152,7 @@ def _run(project: FlowProject, arguments: argparse.Namespace, summaries: list[Su
     return EXIT_FAILED if is_bad else EXIT_OK
 
 
-def _rules(project: FlowProject, plan: Plan, arguments: argparse.Namespace) -> Rules:
+def _rules(project: Study, plan: Plan, arguments: argparse.Namespace) -> Rules:
     """Return how the options say to go about it.
 
     A task that runs alone may take what it wants, whatever it declares; slots are counted when tasks run at once, or
@@ -173,7 +174,7 @@ def _rules(project: FlowProject, plan: Plan, arguments: argparse.Namespace) -> R
     )
 
 
-def _report(project: FlowProject, summary: Summary, seconds: float, failed_before: list[Task]) -> None:
+def _report(project: Study, summary: Summary, seconds: float, failed_before: list[Task]) -> None:
     """Say on standard error what became of a run, the most important last."""
     for task, attempt in summary.ended:
         if attempt.message:
@@ -218,7 +219,7 @@ def _report(project: FlowProject, summary: Summary, seconds: float, failed_befor
         print("Mend the cause, then: python project.py run --retry-failed", file=sys.stderr)
 
 
-def _show_failure(project: FlowProject, task: Task, attempt: Attempt) -> None:
+def _show_failure(project: Study, task: Task, attempt: Attempt) -> None:
     print(f"\n{task} failed: {attempt.message}\n  log: {attempt.log}", file=sys.stderr)
     for line in last_lines(os.path.join(project.path, attempt.log), SHOWN_LINES):
         print(f"  | {line}", file=sys.stderr)

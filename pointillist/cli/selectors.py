@@ -10,8 +10,8 @@ from pointillist.errors import SelectionError
 from pointillist.state.selection import Selection, select
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
     from pointillist.state.plan import Plan
+    from pointillist.study import Study
 
 
 def add_selectors(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def add_selectors(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def selected(project: FlowProject, plan: Plan, arguments: argparse.Namespace) -> Selection:
+def selected(project: Study, plan: Plan, arguments: argparse.Namespace) -> Selection:
     """Return what the options of a command select."""
     return select(
         plan,
@@ -50,12 +50,12 @@ def selected(project: FlowProject, plan: Plan, arguments: argparse.Namespace) ->
     )
 
 
-def selected_jobs(project: FlowProject, plan: Plan, arguments: argparse.Namespace) -> Selection:
+def selected_jobs(project: Study, plan: Plan, arguments: argparse.Namespace) -> Selection:
     """Return which jobs and aggregates the options of a command select, of all operations of the plan."""
     return select(plan, ids=arguments.job_id, job_filter=_filter(project, arguments))
 
 
-def _filter(project: FlowProject, arguments: argparse.Namespace) -> Callable[[], list[str]] | None:
+def _filter(project: Study, arguments: argparse.Namespace) -> Callable[[], list[str]] | None:
     def matching() -> list[str]:
         from signac.filterparse import parse_filter_arg
 

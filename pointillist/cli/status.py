@@ -29,11 +29,12 @@ from pointillist.definition.aggregates import get_aggregate_id
 from pointillist.definition.groups import choose
 from pointillist.errors import EXIT_OK, PointillistError, TemplateError, near_matches
 from pointillist.execution.planning import chosen_definition, plan_for
-from pointillist.state.plan import Plan, State, Task
+from pointillist.state.plan import Plan
+from pointillist.state.tasks import State, Task
 from pointillist.wording import counted
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py status
@@ -94,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         output.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Show the status."""
     # Of a million new objects few are garbage; Python would look through them again and again.
     gc.set_threshold(100_000, 20, 100)
@@ -108,7 +109,7 @@ def run(project: FlowProject, arguments: argparse.Namespace) -> int:
 
 
 def print_status(
-    project: FlowProject, *, jobs: Iterable[Any] | None, file: Any, err: Any, template: str | None, **options: Any
+    project: Study, *, jobs: Iterable[Any] | None, file: Any, err: Any, template: str | None, **options: Any
 ) -> None:
     """Print the status for a Python program; ``options`` are those of the command line, by their long names."""
     known = argparse.ArgumentParser()
@@ -130,7 +131,7 @@ def print_status(
         print(_filled_in(template, project, content | {"tasks": list(content["tasks"])}), file=file or sys.stdout)
 
 
-def _filled_in(template: str, project: FlowProject, content: dict[str, Any]) -> str:
+def _filled_in(template: str, project: Study, content: dict[str, Any]) -> str:
     """Return a document in the form of a template that the user has written."""
     import jinja2
 
@@ -144,7 +145,7 @@ def _filled_in(template: str, project: FlowProject, content: dict[str, Any]) -> 
         raise TemplateError(f"The template {template!r}: {error.message}.") from error
 
 
-def show(project: FlowProject, arguments: argparse.Namespace, file: Any, err: Any) -> None:
+def show(project: Study, arguments: argparse.Namespace, file: Any, err: Any) -> None:
     """Work the status out and print it: the answer to ``file``, remarks to ``err``."""
     status = gather(project, arguments)
     if arguments.json:
@@ -160,7 +161,7 @@ def show(project: FlowProject, arguments: argparse.Namespace, file: Any, err: An
     _advise(status, err)
 
 
-def gather(project: FlowProject, arguments: argparse.Namespace) -> Status:
+def gather(project: Study, arguments: argparse.Namespace) -> Status:
     """Return what the options of a command line select."""
     definition = chosen_definition(project, arguments.operation, may_overlap=True)
     groups = list(project.definition.groups.values())
@@ -222,7 +223,7 @@ def _details(status: Status, arguments: argparse.Namespace) -> list[Table | str]
     return [details.one_line() if arguments.one_line else details.each()]
 
 
-def document(project: FlowProject, status: Status) -> dict[str, Any]:
+def document(project: Study, status: Status) -> dict[str, Any]:
     """Return the status as plain data, in the form of :data:`SCHEMA`."""
     counts = status.counts()
     return {

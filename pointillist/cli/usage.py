@@ -14,7 +14,7 @@ from pointillist.state.journal import Attempt, Outcome
 
 if TYPE_CHECKING:
     from pointillist.definition.operations import Operation
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py usage                  of the last attempt at each task, summed up by operation
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Show what tasks took."""
     plan = project.plan()
     selection = selected(project, plan, arguments)

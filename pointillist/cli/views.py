@@ -11,7 +11,8 @@ from pointillist.cli.parameters import shown_values
 from pointillist.cli.tables import STATE_STYLES, Cell, Styled, Table
 from pointillist.definition.groups import Group
 from pointillist.errors import BrokenJobError, PointillistError, UserConditionError
-from pointillist.state.plan import Plan, State, Task
+from pointillist.state.plan import Plan
+from pointillist.state.tasks import State, Task
 
 ALWAYS_SHOWN = (State.COMPLETED, State.ELIGIBLE, State.WAITING, State.RUNNING, State.FAILED)
 BAR_WIDTH = 30

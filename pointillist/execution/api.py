@@ -14,11 +14,12 @@ from pointillist.execution.commands import command_line
 from pointillist.execution.job_operations import JobOperation
 from pointillist.execution.planning import planned
 from pointillist.execution.terms import Observer, Rules, Summary, at_most
-from pointillist.state.plan import Plan, State, Task
+from pointillist.state.plan import Plan
 from pointillist.state.selection import Selection
+from pointillist.state.tasks import State, Task
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 Order = str | Callable[[Any], Any] | None
 ORDERS = ("none", "by-job", "cyclic", "random")
@@ -33,7 +34,7 @@ class PrintOutput(Observer):
 
 
 def run_project(
-    project: FlowProject,
+    project: Study,
     *,
     jobs: Iterable[Any] | None,
     names: Iterable[str] | None,
@@ -95,7 +96,7 @@ class _ShowProgress(PrintOutput):
 
 
 def start(
-    project: FlowProject, plan: Plan, selection: Selection, rules: Rules, *, observer: Observer | None = None
+    project: Study, plan: Plan, selection: Selection, rules: Rules, *, observer: Observer | None = None
 ) -> Summary:
     """Run the selected tasks of a plan on this machine."""
     from pointillist.execution.local import LocalRun
@@ -112,7 +113,7 @@ def start(
     ).execute()
 
 
-def ranking(project: FlowProject, plan: Plan, order: Order) -> Callable[[Task], Any] | None:
+def ranking(project: Study, plan: Plan, order: Order) -> Callable[[Task], Any] | None:
     """Return a key that sorts tasks in the order asked for; None when any order will do.
 
     Raises
@@ -148,7 +149,7 @@ def ranking(project: FlowProject, plan: Plan, order: Order) -> Callable[[Task], 
 
 
 def pretended(
-    project: FlowProject,
+    project: Study,
     plan: Plan,
     selection: Selection,
     num: int | None,

@@ -11,8 +11,9 @@ from pointillist.execution.machine import NOTHING
 from pointillist.execution.processes import Ended, NoProcess
 from pointillist.execution.work import Work
 from pointillist.state.journal import Attempt, JournalWriter, Outcome
-from pointillist.state.plan import Plan, Task
+from pointillist.state.plan import Plan
 from pointillist.state.sessions import Session
+from pointillist.state.tasks import Task
 
 
 class Attempts:

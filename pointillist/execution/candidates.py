@@ -17,8 +17,9 @@ from pointillist.execution.launch import Launcher
 from pointillist.execution.ready import ReadyTasks
 from pointillist.execution.terms import Rules
 from pointillist.state.journal import Attempt
-from pointillist.state.plan import Plan, State, Task
+from pointillist.state.plan import Plan
 from pointillist.state.sessions import Session, Sessions
+from pointillist.state.tasks import State, Task
 
 LONGEST_PAUSE_S = 60.0
 """Before a task is tried again the run waits 1, 2, 4, ... seconds, and never longer than this."""

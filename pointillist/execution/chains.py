@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from pointillist.definition.conditions import Condition, Copied
 from pointillist.definition.operations import Operation
 from pointillist.errors import PointillistError
-from pointillist.state.plan import State
+from pointillist.state.tasks import State
 
 if TYPE_CHECKING:
-    from pointillist.state.plan import Plan, Task
+    from pointillist.state.plan import Plan
+    from pointillist.state.tasks import Task
 
 TaskKey = tuple[str, str]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pointillist.definition.elsewhere import Archived, matches
 from pointillist.execution.scratch import STATEPOINT
 from pointillist.state.journal import Attempt, Outcome
-from pointillist.state.plan import State
+from pointillist.state.tasks import State
 
 if TYPE_CHECKING:
     from pointillist.definition.operations import Operation

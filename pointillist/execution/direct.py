@@ -20,14 +20,14 @@ from pointillist.state.selection import aggregate_ids
 from pointillist.state.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
     from pointillist.state.sessions import Sessions
+    from pointillist.study import Study
 
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
 """Where launchers of parallel programs say which of the processes this is."""
 
 
-def execute(project: FlowProject, operation: Operation, ids: Sequence[str]) -> int:
+def execute(project: Study, operation: Operation, ids: Sequence[str]) -> int:
     """Execute an operation for some aggregates, one after the other, and return the exit code.
 
     Raises

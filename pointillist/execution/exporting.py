@@ -12,11 +12,11 @@ from pointillist.definition.elsewhere import matches
 from pointillist.errors import EXIT_FAILED, PointillistError
 from pointillist.execution.crate import METADATA, about_study, metadata
 from pointillist.execution.packing import MANIFEST, Content, pack, suffix_of
-from pointillist.state.plan import State
+from pointillist.state.tasks import State
 from pointillist.wording import counted
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 LEFT_OUT = (".git", ".venv", "__pycache__", ".signac_sp_cache.json.gz", METADATA, MANIFEST)
 HISTORY = ("journal", "logs", "reproductions")
@@ -49,7 +49,7 @@ class DamagedError(PointillistError):
         self.problems = problems
 
 
-def export(project: FlowProject, path: Path, *, damaged: bool = False) -> Collected:
+def export(project: Study, path: Path, *, damaged: bool = False) -> Collected:
     """Write the archive of a project.
 
     Parameters

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from threading import Thread
 
     from pointillist.cluster.schedulers.jobs import ClusterJob
-    from pointillist.state.plan import Plan, Task
+    from pointillist.state.plan import Plan
     from pointillist.state.sessions import Sessions
+    from pointillist.state.tasks import Task
     from pointillist.study import Study
 
 SETTLE_S = 30.0

@@ -10,8 +10,8 @@ from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.execution.commands import command_line
 from pointillist.execution.planning import planned
-from pointillist.state.plan import State, Task
 from pointillist.state.selection import Selection
+from pointillist.state.tasks import State, Task
 
 if TYPE_CHECKING:
     from pointillist.study import Study

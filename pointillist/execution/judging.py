@@ -11,7 +11,8 @@ from pointillist.execution.requeues import earlier_starts, has_stopped, most_req
 from pointillist.execution.work import Work
 from pointillist.state.journal import Outcome
 from pointillist.state.place import Place
-from pointillist.state.plan import Plan, Task
+from pointillist.state.plan import Plan
+from pointillist.state.tasks import Task
 
 
 class Verdict(NamedTuple):

@@ -14,8 +14,9 @@ from pointillist.execution.processes import Ended, NoProcess, Process, ShellProc
 from pointillist.execution.terms import Rules
 from pointillist.execution.work import REPORT_VARIABLE, Work
 from pointillist.execution.workers import InlineCall, Worker
-from pointillist.state.plan import Plan, Task
+from pointillist.state.plan import Plan
 from pointillist.state.sessions import Session
+from pointillist.state.tasks import Task
 
 
 class Launcher:

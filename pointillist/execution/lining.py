@@ -18,7 +18,8 @@ from pointillist.execution.launch import Launcher
 from pointillist.execution.machine import NOTHING
 from pointillist.execution.work import Work
 from pointillist.execution.workers import Worker
-from pointillist.state.plan import Plan, Task
+from pointillist.state.plan import Plan
+from pointillist.state.tasks import Task
 
 BRIEF_S = 0.05
 """Tasks of an operation of which several, one after the other, took no longer than this are lined up."""

@@ -30,8 +30,9 @@ from pointillist.execution.work import Work
 from pointillist.execution.workers import Worker
 from pointillist.state.journal import Outcome
 from pointillist.state.place import SUBMISSION_VARIABLE, warned_from
-from pointillist.state.plan import Plan, State, Task
+from pointillist.state.plan import Plan
 from pointillist.state.sessions import Sessions
+from pointillist.state.tasks import State, Task
 
 TICK_S = 0.1
 """How often output is passed on and batches are looked at; the ends of processes are noticed at once."""

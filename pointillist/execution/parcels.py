@@ -15,7 +15,7 @@ from pointillist.execution.needs import Needs, at_once, one_after_another
 
 if TYPE_CHECKING:
     from pointillist.definition.operations import Operation
-    from pointillist.state.plan import Task
+    from pointillist.state.tasks import Task
 
 TaskKey = tuple[str, str]
 

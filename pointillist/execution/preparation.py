@@ -31,7 +31,7 @@ from pointillist.execution.scripts import (
 )
 from pointillist.execution.units import Units
 from pointillist.execution.wishes import Wishes
-from pointillist.state.plan import State
+from pointillist.state.tasks import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from pointillist.cluster.environments import ComputeEnvironment
     from pointillist.cluster.schedulers.base import Scheduler
     from pointillist.definition.groups import Group
-    from pointillist.project import FlowProject
-    from pointillist.state.plan import Plan, Task
+    from pointillist.state.plan import Plan
+    from pointillist.state.tasks import Task
+    from pointillist.study import Study
 
 
 @dataclass
@@ -115,7 +116,7 @@ class Prepared:
 
 
 def prepare(
-    project: FlowProject,
+    project: Study,
     plan: Plan,
     wants: Callable[[Task], bool],
     wishes: Wishes,
@@ -193,7 +194,7 @@ class _Maker:
 
     def __init__(
         self,
-        project: FlowProject,
+        project: Study,
         plan: Plan,
         environment: type[ComputeEnvironment],
         scheduler: Scheduler | None,

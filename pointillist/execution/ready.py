@@ -9,7 +9,7 @@ from typing import Any
 
 from pointillist.definition.operations import Operation
 from pointillist.execution.batches import share
-from pointillist.state.plan import Task
+from pointillist.state.tasks import Task
 
 LOOKED_AT_FOR_A_BATCH = 8
 """A batch of limited size is dealt from so many times as many tasks: to look at all each time would be too much."""

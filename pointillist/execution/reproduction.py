@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from pointillist.definition.elsewhere import Reproduction, matches
 from pointillist.errors import SelectionError
 from pointillist.execution.scratch import STATEPOINT, Scratch, Stamps, files_in, stamps_in
-from pointillist.state.plan import Plan, State
+from pointillist.state.plan import Plan
+from pointillist.state.tasks import State
 
 if TYPE_CHECKING:
     from pointillist.definition.operations import Operation

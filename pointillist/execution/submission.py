@@ -34,16 +34,14 @@ if TYPE_CHECKING:
     from pointillist.cluster.environments import ComputeEnvironment
     from pointillist.cluster.schedulers.base import Scheduler
     from pointillist.definition.ignoring import IgnoreConditions
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 TRIES = 3
 PAUSE_S = 1.0
 
 
 @contextlib.contextmanager
-def submitting(
-    project: FlowProject, on_wait: Callable[[], None] = lambda: None, *, pretend: bool = False
-) -> Iterator[None]:
+def submitting(project: Study, on_wait: Callable[[], None] = lambda: None, *, pretend: bool = False) -> Iterator[None]:
     """Be the only one who submits in a project; plan only within this. Who pretends need not be, and writes nothing."""
     # A cluster job that submits is as any other submitter: it looks at the whole ledger.
     os.environ.pop(SUBMISSION_VARIABLE, None)
@@ -80,7 +78,7 @@ class Outcome:
 
 
 def hand_over(
-    project: FlowProject,
+    project: Study,
     prepared: Prepared,
     wishes: Wishes,
     *,
@@ -142,7 +140,7 @@ def hand_over(
 
 
 def _submit(
-    project: FlowProject,
+    project: Study,
     parts: Parts,
     request: Request,
     submission: Submission,
@@ -191,7 +189,7 @@ def _with_dependencies(
 
 
 def _submission(
-    project: FlowProject,
+    project: Study,
     parts: Parts,
     request: Request,
     writer: str,
@@ -246,7 +244,7 @@ def _patience() -> Iterator[threading.Event]:
 
 
 def submit_project(
-    project: FlowProject,
+    project: Study,
     *,
     jobs: Iterable[Any] | None,
     names: Iterable[str] | None,

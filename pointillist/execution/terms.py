@@ -8,7 +8,7 @@ from typing import Any
 
 from pointillist.execution.machine import Machine
 from pointillist.state.journal import Attempt, Outcome
-from pointillist.state.plan import Task
+from pointillist.state.tasks import Task
 
 
 class Observer:

@@ -13,7 +13,8 @@ from pointillist.definition.directives import combine, evaluate
 from pointillist.definition.groups import Group, choose
 from pointillist.definition.operations import Operation
 from pointillist.execution.needs import Needs, needs_of, one_after_another
-from pointillist.state.plan import Plan, State, Task
+from pointillist.state.plan import Plan
+from pointillist.state.tasks import State, Task
 
 if TYPE_CHECKING:
     from pointillist.definition.registry import Definition

@@ -13,7 +13,7 @@ from pointillist.definition.operations import Operation
 from pointillist.execution.machine import Grant
 from pointillist.execution.processes import Process
 from pointillist.state.journal import Attempt
-from pointillist.state.plan import Task
+from pointillist.state.tasks import Task
 
 REPORT_VARIABLE = "POINTILLIST_REPORT"
 """A command of a batch finds here the file to append its progress to, as JSON lines with ``folder`` and ``event``."""

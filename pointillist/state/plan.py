@@ -10,8 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.asking import ask
@@ -25,21 +24,8 @@ from pointillist.state.older import older_ids
 from pointillist.state.sessions import Sessions
 from pointillist.state.submissions import OnCluster, Presence
 from pointillist.state.survey import NO, UNKNOWN, YES
+from pointillist.state.tasks import State, Task
 from pointillist.state.workspace import ONE_BY_ONE, Workspace
-
-
-class State(StrEnum):
-    """The state of a task: exactly one of these."""
-
-    COMPLETED = "completed"
-    RUNNING = "running"
-    QUEUED = "queued"
-    FAILED = "failed"
-    ELIGIBLE = "eligible"
-    WAITING = "waiting"
-    BROKEN = "broken"
-    """A condition can't be answered: a file of the job is damaged, or a function of the user raised."""
-
 
 _STATES = list(State)
 _CODES = {state: code for code, state in enumerate(_STATES)}
@@ -58,21 +44,6 @@ _STATE_OF = bytes(
     for ready in (NO, YES, UNKNOWN)
 ).ljust(256, b"\0")
 """By 3 * complete + ready."""
-
-
-class Task(NamedTuple):
-    """The unit that is completed, eligible, waiting, running, queued or failed."""
-
-    operation: Operation
-    aggregate: Aggregate
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """The operation's name and the aggregate's id."""
-        return self.operation.name, self.aggregate.id
-
-    def __str__(self) -> str:
-        return f"{self.operation.name} ({self.aggregate.id})"
 
 
 class _AllTasks(Collection[Task]):

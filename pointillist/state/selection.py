@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pointillist.errors import SelectionError, near_matches
-from pointillist.state.plan import Plan, Task
+from pointillist.state.plan import Plan
+from pointillist.state.tasks import Task
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pointillist.execution.following import failed_by
 from pointillist.execution.needs import Needs, at_once, needs_of, one_after_another
 from pointillist.execution.parcels import elements_of, parcels_of
 from pointillist.state.journal import Attempt, Outcome
-from pointillist.state.plan import Task
 from pointillist.state.submissions import Ending
+from pointillist.state.tasks import Task
 
 GIB = 2**30
 

@@ -12,7 +12,7 @@ import signac
 
 from pointillist import FlowProject, aggregator, has_keys, isfile, not_, true
 from pointillist.errors import ProjectNotFoundError
-from pointillist.state.plan import State
+from pointillist.state.tasks import State
 
 
 def new_class() -> Any:
