@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pointillist.errors import PointillistError
+from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_USAGE, PointillistError
 from pointillist.execution.launch import Launcher
 from pointillist.execution.processes import Ended
 from pointillist.execution.requeues import earlier_starts, has_stopped, most_requeues, spent
@@ -13,6 +13,9 @@ from pointillist.state.journal import Outcome
 from pointillist.state.place import Place
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import Task
+
+_NEVER_BEGAN = (EXIT_USAGE, EXIT_NOTHING_SELECTED)
+"""How ``exec`` ends that finds no such job, or no state point in its folder."""
 
 
 class Verdict(NamedTuple):
@@ -54,6 +57,9 @@ class Judge:
             lost = self._plan.lost(task)
             if lost is not None and ended.exit_code == 0:
                 return Verdict(Outcome.ENDED, str(lost))
+            if lost is not None and not task.operation.cmd and ended.exit_code in _NEVER_BEGAN:
+                # Another task gave its job another state point after this one was claimed; it is open under the new id.
+                return Verdict(Outcome.INTERRUPTED, str(lost))
             if lost is None and self._plan.is_complete(task):
                 return Verdict(Outcome.COMPLETED)
             if ended.exit_code != 0 and not is_stopped and work.reached and task.aggregate.id not in work.reached:

@@ -36,7 +36,8 @@ def test_init_from_python_names_the_files(tmp_path: Path) -> None:
 
 
 def test_template_create_extends_a_script(engine: Any, tmp_path: Path) -> None:
-    engine(tmp_path, "-m", "pointillist", "template", "create", "-e", "slurm", "-n", "mine.sh")
+    told = engine(tmp_path, "-m", "pointillist", "template", "create", "-e", "slurm", "-n", "mine.sh").stderr
+    assert told.endswith("mine.sh' extending the template 'slurm.sh'.\n")
     assert '{% extends "slurm.sh" %}' in (tmp_path / "templates" / "mine.sh").read_text()
     assert (
         "there already" in engine(tmp_path, "-m", "pointillist", "template", "create", "-n", "mine.sh", check=2).stderr

@@ -89,3 +89,34 @@ def test_jobs_that_an_operation_removes_are_not_missed(make_study) -> None:
     run = study.cli("run", "--order", "by-job")
     assert "failed" not in run.stderr
     assert study.make_jobs() == []
+
+
+MOVED = """
+import os, sys, time
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+@Project.post(lambda job: "new" in job.sp)
+@Project.operation
+def move(job):
+    while not os.path.exists(f"{HERE}/started"): time.sleep(0.02)
+    job.sp.new = True
+    open(f"{HERE}/moved", "w").close()
+
+@Project.post.isfile("late")
+@Project.operation(directives={"executable": f"sh {HERE}/wait.sh {sys.executable}"})
+def late(job): open(job.fn("late"), "w").close()
+"""
+
+
+def test_a_task_whose_job_moves_before_it_begins_is_done_under_the_new_id(make_study) -> None:
+    study = make_study(MOVED, {"x": 0})
+    here = study.path
+    (here / "wait.sh").write_text(
+        f"touch '{here}/started'\nuntil [ -e '{here}/moved' ]; do sleep 0.02; done\nexec \"$@\"\n"
+    )
+    (old,) = study.make_jobs()
+    run = study.cli("run", "--parallel", "2")
+    (new,) = study.make_jobs()
+    assert new != old
+    assert (study.job(new) / "late").exists()
+    assert "failed" not in run.stderr
