@@ -40,6 +40,7 @@ __all__ = [
     "fingerprint",
     "fingerprint_of_file",
     "load_provenance",
+    "others_of",
     "parts_of",
     "recording",
 ]
@@ -208,6 +209,13 @@ def parts_of(folder: Path | str) -> list[str]:
     folder = Path(folder)
     records = {part: results.TRAIN_RECORD if part == "train" else f"{part}.json" for part in PARTS}
     return [p for p in PARTS if (folder / records[p]).exists() or (folder / FOLDER / f"{p}.json").exists()]
+
+
+def others_of(folder: Path | str) -> list[str]:
+    """Return what else :func:`recording` has recorded in a folder: things that are made from the results of many."""
+    # Earlier attempts have a dash in their names.
+    names = sorted(path.stem for path in (Path(folder) / FOLDER).glob("*.json"))
+    return [name for name in names if name not in PARTS and "-" not in name]
 
 
 def fingerprint(folder: Path | str, part: str) -> str | None:

@@ -20,7 +20,7 @@ from plmnist import results
 from plmnist.config import Configuration
 from plmnist.data import data_hashes
 from plmnist.errors import ConfigurationError, PlmnistError, ResultError, near_matches
-from plmnist.provenance import FOLDER, PARTS, load_provenance, parts_of
+from plmnist.provenance import FOLDER, PARTS, load_provenance, others_of, parts_of
 
 __all__ = ["CONFIG_NAMES", "verify_folder"]
 
@@ -63,7 +63,8 @@ def verify_folder(folder: Path | str, *, config_name: str | None = None, needed:
     Parameters
     ----------
     folder
-        A folder with a configuration and results.
+        A folder with a configuration and results, or one with what was made from the results of many, and its
+        provenance.
     config_name
         File name of the configuration; None means the first of :data:`CONFIG_NAMES` that is there.
     needed
@@ -97,6 +98,11 @@ class _Folder:
         if not self.path.is_dir():
             yield f"{self.path} is not a folder"
             return
+        others = others_of(self.path)
+        for part in others:
+            yield from self.other(part)
+        if others and not (self.path / self.config_name).exists():
+            return  # no folder of a network, but of what was made from many
         config: Configuration | None = None
         try:
             config = results.read_config(self.path / self.config_name)
@@ -269,6 +275,20 @@ class _Folder:
                 return
             if inputs.get("model_sha256") != model:
                 yield f"{name} names another network than {results.TRAIN_RECORD}"
+
+    def other(self, part: str) -> Iterator[str]:
+        """Hold files that were made from the results of many folders against their provenance."""
+        name = f"{FOLDER}/{part}.json"
+        try:
+            outputs = load_provenance(self.path, part).get("outputs")
+        except PlmnistError as error:
+            yield self.sentence(error)
+            return
+        if not isinstance(outputs, dict):
+            yield f"{name} lacks outputs"
+            return
+        for filename, expected in outputs.items():
+            yield from self.hashed(filename, expected, name)
 
     def sentence(self, error: PlmnistError) -> str:
         return str(error).replace(f"{self.path}/", "")

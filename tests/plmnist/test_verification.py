@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plmnist import cli, results
-from plmnist.provenance import PARTS
+from plmnist.provenance import PARTS, recording
 from plmnist.verification import verify_folder
 
 FILES = [name for part in ("train", "fgsm", "pgd", "checks") for name in PARTS[part]]
@@ -143,3 +143,20 @@ def test_command_says_each_problem_and_exits_with_1(root, capsys):
     assert cli.main(["verify", str(root / "a"), "--need", "fgms"]) == 2
     assert "Did you mean 'fgsm'" in capsys.readouterr().err
     assert cli.main(["verify"]) == 2
+
+
+def test_table_and_figures_of_many_folders_are_held_against_their_provenance(tmp_path):
+    with recording(tmp_path, "table", code=tmp_path) as making:
+        (tmp_path / "figures").mkdir()
+        making.outputs = ["table.txt", "figures/a.png"]
+        for name in making.outputs:
+            (tmp_path / name).write_bytes(b"content")
+    assert verify_folder(tmp_path) == []
+    (tmp_path / "figures/a.png").write_bytes(b"contenu")
+    (tmp_path / "table.txt").unlink()
+    missing, damaged = verify_folder(tmp_path)
+    assert missing == "table.txt is missing; provenance/table.json names it"
+    assert damaged.startswith("figures/a.png is not the file that provenance/table.json names")
+    (tmp_path / "provenance/table.json").write_text("{")
+    (problem,) = verify_folder(tmp_path)
+    assert "provenance/table.json is not valid JSON" in problem
