@@ -94,17 +94,34 @@ def summary(operation: Operation, attempts: list[Attempt]) -> dict[str, Any]:
     }
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    def number(value: float | None, text: str) -> str:
-        return "-" if value is None else text.format(value)
+USAGE_COLUMNS = ["s", "CPU s", "peak memory"]
+"""What an attempt took: from start to end, of processor time, and of memory at most."""
 
+
+def usage_cells(attempt: Attempt | None) -> list[str]:
+    """Return the cells that say what an attempt took; empty ones where that is not known."""
+    if attempt is None or attempt.ended is None:
+        return ["", "", ""]
+    elapsed_s = f"{attempt.ended - attempt.started:.1f}"
+    return [elapsed_s, _number(attempt.cpu_s, "{:.2f}", ""), _memory(attempt.peak_memory_bytes, "")]
+
+
+def _number(value: float | None, text: str, unknown: str = "-") -> str:
+    return unknown if value is None else text.format(value)
+
+
+def _memory(value: int | None, unknown: str = "-") -> str:
+    return unknown if value is None else f"{value / 1024**2:.0f} MiB"
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
     return [
         row["operation"],
         str(row["tasks"]),
-        number(row["cpu_s_median"], "{:.2f}"),
-        number(row["cpu_s_total"], "{:.1f}"),
+        _number(row["cpu_s_median"], "{:.2f}"),
+        _number(row["cpu_s_total"], "{:.1f}"),
         f"{row['elapsed_s_max']:.1f}",
-        number(row["peak_memory_bytes"] and row["peak_memory_bytes"] / 1024**2, "{:.0f} MiB"),
+        _memory(row["peak_memory_bytes"]),
         str(row["cluster_jobs"] or "-"),
         ", ".join(f"{key} {value}" for key, value in row["asks_for"].items()),
     ]

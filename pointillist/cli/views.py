@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pointillist.cli import on_cluster
 from pointillist.cli.parameters import shown_values
 from pointillist.cli.tables import STATE_STYLES, Cell, Styled, Table
+from pointillist.cli.usage import USAGE_COLUMNS, usage_cells
 from pointillist.definition.groups import Group
 from pointillist.errors import BrokenJobError, PointillistError, UserConditionError
 from pointillist.state.plan import Plan
@@ -160,21 +161,25 @@ class Details:
     pretty: bool = False
 
     def each(self) -> Table:
-        """One row a task, those of a job together."""
+        """One row a task, those of a job together, with what the last attempt at it took."""
         ordered = [task for tasks in self._by_aggregate() for task in tasks]
         remarks = [self._remark(task) for task in ordered]
         has_remarks = any(remarks)
+        usages = [usage_cells(self.status.plan.journal.last(*task.key)) for task in ordered]
+        usage_columns = USAGE_COLUMNS if any(map(any, usages)) else []
         rows = [
             [
                 task.aggregate.id,
                 self._operation(task),
                 self._state(task),
+                *usage[: len(usage_columns)],
                 *self._beside(task),
                 *([remark] * has_remarks),
             ]
-            for task, remark in zip(ordered, remarks, strict=True)
+            for task, usage, remark in zip(ordered, usages, remarks, strict=True)
         ]
-        return Table(["job or aggregate", "operation", "state", *self._headings(), *([""] * has_remarks)], rows)
+        columns = ["job or aggregate", "operation", "state", *usage_columns, *self._headings(), *([""] * has_remarks)]
+        return Table(columns, rows, numbers=usage_columns)
 
     def expanded(self) -> list[Table]:
         """Two tables: labels and parameters of each job; eligibility and state of each task."""

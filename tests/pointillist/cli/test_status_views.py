@@ -51,7 +51,7 @@ def lines(study, *arguments: str) -> list[list[str]]:
 
 def test_details_list_each_task_with_its_state(study) -> None:
     rows = lines(study, "-d")
-    assert rows[0] == ["job", "or", "aggregate", "operation", "state", "labels"]
+    assert rows[0] == ["job", "or", "aggregate", "operation", "state", "s", "CPU", "s", "peak", "memory", "labels"]
     assert len(rows) == 1 + 4 + 4 + 2
     together = [key for key, _ in itertools.groupby(row[0] for row in rows[1:])]
     assert len(together) == len(set(together)) == 6  # four jobs, two aggregates
@@ -77,7 +77,7 @@ def test_only_incomplete_leaves_out_jobs_that_are_through(study) -> None:
 
 def test_parameters_are_those_in_which_jobs_differ(study) -> None:
     heading, *rows = lines(study, "-d", "-p", "-o", "first")
-    assert sorted(heading[5:-1]) == ["deep.er", "g", "x"]
+    assert sorted(heading[10:-1]) == ["deep.er", "g", "x"]
     assert len(rows) == 4
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 BODY = """
@@ -34,6 +36,21 @@ def test_usage_is_what_the_processes_took(make_study) -> None:
     assert python["asks_for"] == {"np": 1, "walltime": 0.5}
     assert 0.4 <= shell["cpu_s_total"] < 2  # of one process, shared by its tasks
     assert "np 1, walltime 0.5" in study.cli("usage").stdout
+
+
+def test_details_of_a_status_tell_what_the_last_attempt_took(make_study) -> None:
+    study = make_study(BODY, {"x": 0}, {"x": 1})
+    details = ("status", "-d", "--no-overview", "--format", "csv")
+    assert "peak memory" not in study.cli(*details).stdout  # nothing has been run
+    study.cli("run", "-o", "python", "-n", "1")
+    rows = list(csv.DictReader(io.StringIO(study.cli(*details).stdout)))
+    (took,) = [row for row in rows if row["peak memory"]]
+    assert took["operation"] == "python"
+    assert float(took["s"]) >= float(took["CPU s"]) >= 0.2
+    number, unit = took["peak memory"].split()
+    assert int(number) > 120
+    assert unit == "MiB"
+    assert {(row["s"], row["CPU s"]) for row in rows if row is not took} == {("", "")}
 
 
 def test_before_anything_ran_it_says_so(make_study) -> None:
