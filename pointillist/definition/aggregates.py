@@ -95,6 +95,7 @@ class aggregator:
         self._sort_ascending = bool(sort_ascending)
         self._select = select
         self._group: Callable[[JobSource, list[str]], Iterable[Iterable[str]]] = self._by_function
+        self._parameters: tuple[Any, ...] = ("function", aggregator_function)
         self.is_single = False
 
     @classmethod
@@ -114,6 +115,7 @@ class aggregator:
             raise ValueError(f"aggregator.groupsof: num must be a positive integer, not {num!r}.")
         self = cls(sort_by=sort_by, sort_ascending=sort_ascending, select=select)
         self._group = lambda source, ids: (ids[i : i + size] for i in range(0, len(ids), size))
+        self._parameters = ("groupsof", size)
         self.is_single = size == 1 and sort_by is None and select is None
         return self
 
@@ -131,6 +133,10 @@ class aggregator:
         A job without the key raises ``KeyError`` unless ``default`` (for several keys: one default each) is given.
         """
         self = cls(sort_by=sort_by, sort_ascending=sort_ascending, select=select)
+        if isinstance(key, Iterable) and not isinstance(key, str) and not callable(key):
+            key = tuple(key)
+            default = tuple(default) if isinstance(default, Iterable) and not isinstance(default, str) else default
+        self._parameters = ("groupby", key, default)
         value_of = _group_value(key, default)
 
         def group(source: JobSource, ids: list[str]) -> Iterable[Iterable[str]]:
@@ -149,6 +155,15 @@ class aggregator:
         from pointillist.definition.stores import AggregateStore
 
         return AggregateStore(self, project)
+
+    @property
+    def recipe(self) -> tuple[Any, ...] | None:
+        """All that decides the groups beside the ids and state points, as plain data.
+
+        None when something else has a say: a function of the user's, or a value that is not plain.
+        """
+        recipe = (*self._parameters, self._sort_by, self._sort_ascending, self._select)
+        return recipe if _is_plain(recipe) else None
 
     def __call__(self, function: F) -> F:
         """Declare the aggregator of an operation; the same as ``operation(aggregator=...)``."""
@@ -187,6 +202,10 @@ class aggregator:
 
 def _all_together(jobs: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     yield tuple(jobs)
+
+
+def _is_plain(value: Any) -> bool:
+    return all(map(_is_plain, value)) if type(value) is tuple else type(value) in (str, int, float, bool, type(None))
 
 
 _MISSING = object()

@@ -19,6 +19,7 @@ from pointillist.definition.operations import Operation
 from pointillist.definition.registry import Definition
 from pointillist.errors import BrokenJobError, PointillistError, UserConditionError
 from pointillist.state.facts import OPPOSITE, Facts, both, combined, places_of
+from pointillist.state.grouping import aggregates_of
 from pointillist.state.journal import Attempt, Journal, Outcome
 from pointillist.state.older import older_ids
 from pointillist.state.sessions import Sessions
@@ -212,7 +213,7 @@ class Plan:
         """Return the aggregates of an operation or a group; none, and a note among the errors, when that fails."""
         try:
             return ask(
-                lambda: owner.aggregator.aggregates(self.workspace, self.workspace.job_ids),
+                lambda: aggregates_of(owner.aggregator, self.workspace),
                 lambda what: UserConditionError(
                     f"The aggregator of {owner.name} raised {what}.",
                     hint="Give groupby a default for jobs without the key, or mend the function.",

@@ -238,12 +238,17 @@ class Workspace:
             usedforsecurity=False,
         ).hexdigest()
 
+    def cache_file(self, name: str, job_count: int) -> str:
+        """Return where to remember something about so many jobs between commands; "" when it should not be."""
+        if self._cache_folder is None or job_count < self._remember_from:
+            return ""
+        return os.path.join(self._cache_folder, name)
+
     def _read_all(self, last: Survey | None) -> Survey:
         names = self._names()
-        remember = self._cache_folder is not None and len(names) >= self._remember_from
-        path = self._cache_path("facts") if remember else ""
-        clock_ns = self._clock_ns() if remember else None
-        known = last.data() if last else cache.load(path) if remember else None
+        path = self.cache_file("facts", len(names))
+        clock_ns = self._clock_ns() if path else None
+        known = last.data() if last else cache.load(path) if path else None
         survey = make_survey(self.path, names, self._conditions, known=known, clock_ns=clock_ns)
         if clock_ns is not None and survey.changed > len(names) // 100:
             cache.save(path, survey.data())
@@ -269,10 +274,9 @@ class Workspace:
     def _read_statepoints(self) -> None:
         """Get the state points of all jobs; one that was read once is remembered, because its id is its hash."""
         self._has_all_statepoints = True
-        remember = self._cache_folder is not None and len(self._job_ids) >= self._remember_from
-        path = self._cache_path("statepoints") if remember else ""
+        path = self.cache_file("statepoints", len(self._job_ids))
         with _few_collections():
-            if remember and (known := cache.load(path)):
+            if path and (known := cache.load(path)):
                 ids, statepoints = known
                 known_ids = (ids[begin : begin + 32] for begin in range(0, len(ids), 32))
                 self._statepoints = dict(zip(known_ids, statepoints, strict=True))
@@ -292,13 +296,10 @@ class Workspace:
             for job_id, statepoint in zip(missing, (s for part in parts for s in part), strict=True):
                 if statepoint is not None:
                     self._statepoints[job_id] = statepoint
-            if remember and len(missing) > len(self._job_ids) // 100:
-                os.makedirs(str(self._cache_folder), exist_ok=True)
+            if path and len(missing) > len(self._job_ids) // 100:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
                 kept = [i for i in self._job_ids if i in self._statepoints]
                 cache.save(path, ("".join(kept), [self._statepoints[i] for i in kept]))
-
-    def _cache_path(self, name: str) -> str:
-        return os.path.join(str(self._cache_folder), name)
 
     def _clock_ns(self) -> int | None:
         """Return a moment that any later change of the workspace will show to be later than."""

@@ -89,6 +89,7 @@ def answers(project: FlowProject, cache_folder: str | None) -> dict[str, Any]:
                 worn[name, job_id] = label.of(plan.facts, job_id)
     return {
         "states": states,
+        "order": list(states),
         "jobs": reader.job_ids,
         "statepoints": {i: reader.statepoint(i) for i in reader.job_ids},
         "broken": {i: str(error) for i, error in reader.broken.items()},
@@ -211,7 +212,7 @@ class Remembering(RuleBasedStateMachine):
 
     @rule(
         kind=st.sampled_from(["cut", "garbage", "flip", "version", "gone", "empty"]),
-        name=st.sampled_from(["facts", "statepoints"]),
+        name=st.sampled_from(["facts", "statepoints", "groups"]),
     )
     def damage_cache(self, kind: str, name: str) -> None:
         path = Path(self.cache, name)
