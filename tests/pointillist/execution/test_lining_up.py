@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from patience import until
 
+from pointillist.definition.operations import Operation
+from pointillist.execution.lining import BRIEF_S, Pace
 from pointillist.execution.workers import Worker
 from pointillist.state.journal import Journal
 
@@ -154,6 +156,27 @@ def test_attempts_that_were_withdrawn_are_no_attempts(make_study) -> None:
         last = journal.last("work", job_id)
         assert last is not None
         assert last.outcome == "failed"
+
+
+def test_the_briefer_tasks_are_the_more_of_them_may_stand_in_line() -> None:
+    def work(job: object) -> None: ...
+
+    one, batched = (Operation(name="work", function=work, directives={}, batch=batch) for batch in (1, True))
+    pace = Pace()
+    for seconds in (1.0, 0.01, 0.01):
+        pace.note(one, seconds)
+    assert not pace.is_brief(one)
+    pace.note(one, 0.01)
+    assert pace.is_brief(one)
+    assert not pace.is_brief(batched)
+    counts = []
+    for _ in range(40):
+        pace.note(one, 0.001)
+        counts.append(pace.count(one))
+    assert counts == sorted(counts)
+    assert counts[-1] == pytest.approx(BRIEF_S / 0.001, abs=2)
+    pace.note(one, BRIEF_S)
+    assert not pace.is_brief(one)
 
 
 @pytest.fixture
