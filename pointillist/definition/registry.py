@@ -136,6 +136,7 @@ def collect(
             )
         labels += (label.bound_to(project) for label in registry.labels)
     labels += (label for label in methods if label not in labels)
+    _refuse_strays(registries, operations)
     definition = Definition(operations, labels, _groups(registries, operations))
     for operation in operations.values():
         for condition in (*operation.pre, *operation.post):
@@ -158,6 +159,20 @@ def _with_marks(function: Callable[..., Any], options: Mapping[str, Any]) -> dic
         "directives": {**marks.get("directives", {}), **options["directives"]},
         "aggregator": marks.get("aggregator", EACH_JOB) if options["aggregator"] is None else options["aggregator"],
     }
+
+
+def _refuse_strays(registries: list[Registry], operations: dict[str, Operation]) -> None:
+    """Refuse conditions and hooks of a function that is no operation: nobody would ever ask them."""
+    functions = {operation.function for operation in operations.values()}
+    for registry in registries:
+        conditions = [*registry.conditions["pre"], *registry.conditions["post"]]
+        for what, members in (("conditions", conditions), ("hooks", registry.hooks)):
+            for function in members:
+                if function not in functions:
+                    raise DefinitionError(
+                        f"{function.__name__} has {what}, but it is no operation of this project.",
+                        hint="Decorate it with @FlowProject.operation, too.",
+                    )
 
 
 def _groups(registries: list[Registry], operations: dict[str, Operation]) -> dict[str, Group]:

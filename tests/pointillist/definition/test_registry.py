@@ -129,3 +129,18 @@ def test_an_operation_is_no_condition_and_a_condition_no_operation() -> None:
         project.pre(work)
     with pytest.raises(FlowProjectDefinitionError, match="used as a condition"):
         project.operation(claim)
+
+
+@pytest.mark.parametrize("what", ["conditions", "hooks"])
+def test_conditions_and_hooks_of_what_is_no_operation_are_refused(what: str) -> None:
+    project = new_project()
+
+    def forgotten(job):
+        pass
+
+    decorate = project.post.isfile("a") if what == "conditions" else project.operation_hooks.on_start(print)
+    decorate(forgotten)
+    with pytest.raises(FlowProjectDefinitionError, match=f"forgotten has {what}, but it is no operation"):
+        definition_of(project)
+    project.operation(forgotten)
+    assert list(definition_of(project).operations) == ["forgotten"]
