@@ -87,6 +87,7 @@ def make_jobs(project: FlowProject | Any, statepoints: Iterable[Mapping[str, Any
         time.sleep(GRACE_S)
     cut_off = [folder for folder in unfinished if not _has_statepoint(folder)]
     for folder in cut_off:
+        _make_folder(folder)  # one that was removed since it was listed
         _write(folder, contents[os.path.basename(folder)])
     new = bytes(outcomes).count(_NEW) + len(cut_off)
     return JobCounts(new, len(ids) - new)

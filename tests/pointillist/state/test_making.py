@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,23 @@ def test_a_state_point_that_another_program_is_about_to_write_is_waited_for(
     monkeypatch.setattr(making.time, "sleep", lambda _: (folder / "signac_statepoint.json").write_text("theirs"))
     assert make_jobs(project, [{"x": 1}]) == (0, 1)
     assert (folder / "signac_statepoint.json").read_text() == "theirs"
+
+
+def test_a_job_removed_since_the_workspace_was_listed_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = FlowProject.init_project(tmp_path)
+    make_jobs(project, grid(x=range(3)))
+    expected = tree(project.workspace)
+    real = os.listdir
+
+    def list_and_remove(path: str) -> list[str]:
+        names = real(path)
+        shutil.rmtree(Path(path, names[0]))
+        return names
+
+    monkeypatch.setattr(making, "FEW", 0)
+    monkeypatch.setattr(os, "listdir", list_and_remove)
+    assert make_jobs(project, grid(x=range(3))) == (1, 2)
+    assert tree(project.workspace) == expected
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="There is no /dev/full here.")
