@@ -13,7 +13,7 @@ from pointillist.errors import PointillistError
 if TYPE_CHECKING:
     import argparse
 
-    from pointillist.project import FlowProject
+    from pointillist.study import Study
 
 
 class Main:
@@ -23,7 +23,7 @@ class Main:
     current folder, and says in a sentence when there is none; ``Project(...).main()`` runs the project at hand.
     """
 
-    def __get__(self, project: FlowProject | None, cls: type[FlowProject]) -> Callable[..., NoReturn]:
+    def __get__(self, project: Study | None, cls: type[Study]) -> Callable[..., NoReturn]:
         def main(parser: argparse.ArgumentParser | None = None) -> NoReturn:
             """Run the command line and exit.
 

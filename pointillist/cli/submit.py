@@ -26,9 +26,9 @@ from pointillist.execution.wishes import Wishes
 from pointillist.wording import counted
 
 if TYPE_CHECKING:
-    from pointillist.project import FlowProject
     from pointillist.state.plan import Plan
     from pointillist.state.submissions import Submission
+    from pointillist.study import Study
 
 EXAMPLES = """\
   python project.py submit --pretend                  show the scripts, submit nothing
@@ -102,13 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked.add_argument("--test", action="store_true", help="as --pretend, in the test environment")
 
 
-def add_project_arguments(project: FlowProject, parser: argparse.ArgumentParser) -> None:
+def add_project_arguments(project: Study, parser: argparse.ArgumentParser) -> None:
     """Let the compute environment add options of its own; they may replace ours of the same name."""
     parser.conflict_handler = "resolve"
     project._environment.add_args(parser)
 
 
-def run(project: FlowProject, arguments: argparse.Namespace) -> int:
+def run(project: Study, arguments: argparse.Namespace) -> int:
     """Submit tasks and say under which ids."""
     wishes = _wishes(arguments)
     if arguments.test:
@@ -258,7 +258,7 @@ def _report(prepared: Prepared, outcome: Outcome) -> int:
     return code or (EXIT_OK if outcome.accepted else EXIT_FAILED)
 
 
-def _template_help(project: FlowProject, wishes: Wishes) -> int:
+def _template_help(project: Study, wishes: Wishes) -> int:
     from pointillist.execution.filters import FILTERS
 
     filters = sorted({*FILTERS, *project._environment.filters()})

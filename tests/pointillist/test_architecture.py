@@ -12,26 +12,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ["definition", "state", "execution", "cli"]
+ROOMS = ["definition", "state", "execution", "cli", "cluster"]
 ENGINE = sorted((ROOT / "pointillist").rglob("*.py"))
 
 
-def imports_of(path: Path, *, at_import_time: bool = False) -> set[str]:
-    """Return the modules, or names in modules, that a file imports.
+def imports_of(path: Path, *, for_types: bool = False) -> set[str]:
+    """Return the modules, or names in modules, that a file imports, within functions, too.
 
-    Those under ``TYPE_CHECKING`` do not count, they never run.
+    Those under ``TYPE_CHECKING`` never run, and count only when asked for.
     """
     found: set[str] = set()
 
     def visit(nodes: list[ast.stmt]) -> None:
         for node in nodes:
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not for_types:
                 continue
             if isinstance(node, ast.Import):
                 found.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 found.update(f"{node.module}.{alias.name}" for alias in node.names)
-            elif not (at_import_time and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
+            else:
                 for part in ("body", "orelse", "finalbody", "handlers"):
                     visit(getattr(node, part, []))
 
@@ -59,6 +59,12 @@ def test_rooms_import_downwards_only(path: Path) -> None:
     for module in imports_of(path):
         words = module.split(".")
         assert not (words[0] == "pointillist" and len(words) > 1 and words[1] in forbidden), module
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_know_a_study_and_not_its_face(room: str) -> None:
+    for path in (ROOT / "pointillist" / room).rglob("*.py"):
+        assert not any(name.startswith("pointillist.project") for name in imports_of(path, for_types=True)), path
 
 
 @pytest.mark.parametrize("path", ENGINE, ids=lambda p: str(p.relative_to(ROOT)))
