@@ -99,9 +99,10 @@ def metadata(
 
     workflow = entities.get(entrypoint)
     address = repository or about.get("url")
-    actions = Actions(crate, plan, entities, declared, people.get("author"), address)
+    version = f"code of the study, SHA-1 {code_version}"
+    actions = Actions(crate, plan, entities, declared, people.get("author"), address, version)
     if workflow is not None:
-        _about_workflow(crate, workflow, code_version, repository)
+        _about_workflow(crate, workflow, version, repository)
         crate.root_dataset["mainEntity"] = workflow
         actions.add_steps(workflow)
     mentioned = actions.add(attempts, workflow)
@@ -134,7 +135,7 @@ def _conform(crate: Any, *, has_workflow: bool, has_runs: bool) -> None:
 
 def _about_workflow(crate: Any, workflow: Any, version: str, repository: str | None) -> None:
     """Say of the project file that it is the workflow."""
-    workflow["version"] = f"code of the study, SHA-1 {version}"
+    workflow["version"] = version
     workflow["conformsTo"] = {"@id": _WORKFLOW_PROFILE}
     language = {"@type": "ComputerLanguage", "name": "Python", "url": "https://www.python.org/"}
     workflow["programmingLanguage"] = _entity(crate, {"@id": "https://www.python.org/", **language})

@@ -15,6 +15,7 @@ from pointillist.definition.elsewhere import Archived, matches
 from pointillist.execution.scratch import STATEPOINT
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.tasks import State
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.definition.operations import Operation
@@ -47,6 +48,8 @@ class Actions:
         Who stands behind the runs, if that is known.
     address
         Where the code of the study can be found, if anywhere; operations get addresses below it.
+    version
+        Of the code of the study.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Actions:
         declared: Archived,
         agents: Sequence[Any] | None,
         address: str | None,
+        version: str,
     ) -> None:
         self._crate = crate
         self._plan = plan
@@ -66,7 +70,7 @@ class Actions:
         self._files_of: dict[str, list[str]] = {}
         for name in entities:
             self._files_of.setdefault(name.split("/")[1] if name.startswith("workspace/") else "", []).append(name)
-        self._tools = {op.name: self._tool(op, address) for op in plan.definition.operations.values()}
+        self._tools = {op.name: self._tool(op, address, version) for op in plan.definition.operations.values()}
         self._steps: dict[str, Any] = {}
 
     def add_steps(self, workflow: Any) -> None:
@@ -88,11 +92,11 @@ class Actions:
         self._organise(run, controls)
         return [run, *actions]
 
-    def _tool(self, operation: Operation, address: str | None) -> Any:
+    def _tool(self, operation: Operation, address: str | None, version: str) -> Any:
         about: dict[str, Any] = {
             "@type": "SoftwareApplication",
             "name": operation.name,
-            "softwareVersion": "that of the project file",
+            "softwareVersion": version,
         }
         if operation.function.__doc__:
             about["description"] = " ".join(operation.function.__doc__.split())
@@ -134,14 +138,15 @@ class Actions:
 
     def _run(self, attempts: Sequence[Attempt], actions: Sequence[Any], workflow: Any) -> Any:
         """Add the run of the workflow: all attempts together, whenever and wherever they were made."""
+        job_ids = self._plan.workspace.job_ids
         about: dict[str, Any] = {
             "@type": "CreateAction",
             "name": f"Run of {workflow.id}",
-            "description": f"{len(attempts)} attempts at tasks of {len(self._plan.workspace.job_ids)} jobs",
+            "description": f"{counted(len(attempts), 'attempt')} at tasks of {counted(len(job_ids), 'job')}",
             "startTime": iso(min(attempt.started for attempt in attempts)),
             "endTime": iso(max(attempt.ended or attempt.started for attempt in attempts)),
             "instrument": workflow,
-            "object": self._statepoints(self._plan.workspace.job_ids),
+            "object": self._statepoints(job_ids),
             "result": list({entity.id: entity for action in actions for entity in _listed(action, "result")}.values()),
             **self._agents,
             **self._outcome(),
@@ -177,7 +182,8 @@ class Actions:
                 if last is not None and last.outcome in _STATUS and _STATUS[last.outcome] == _FAILED:
                     failed.append(task)
         if failed:
-            return {"actionStatus": _FAILED, "error": f"{len(failed)} tasks have failed, among them {failed[0]}"}
+            how_many = counted(len(failed), "task has", "tasks have")
+            return {"actionStatus": _FAILED, "error": f"{how_many} failed, among them {failed[0]}"}
         return {} if n_open else {"actionStatus": _COMPLETED}
 
     def _jobs_of(self, attempt: Attempt) -> list[str]:

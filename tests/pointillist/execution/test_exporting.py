@@ -143,7 +143,7 @@ def test_metadata_tie_every_attempt_to_its_step_and_all_to_the_run_of_the_projec
     assert run["instrument"] == {"@id": "project.py"}
     assert sorted(one["@id"].rsplit("/")[-1] for one in run["result"]) == ["value.txt", "value.txt"]
     assert run["actionStatus"].endswith("FailedActionStatus")
-    assert "1 tasks have failed" in run["error"]
+    assert "1 task has failed" in run["error"]
     assert entities["#organized"]["result"] == {"@id": "#run"}
     assert len(entities["#organized"]["object"]) == 3
 
@@ -258,6 +258,30 @@ def test_citation_file_that_can_not_be_understood_is_an_error(study, tmp_path, t
     assert not (tmp_path / "a.zip").exists()
 
 
+@pytest.mark.parametrize(
+    ("author", "names"),
+    [
+        ("'Emmy Noether'", ["Emmy Noether"]),
+        (
+            "['Emmy Noether', {'name': 'Emil Artin', '@id': 'https://example.org/artin'}]",
+            ["Emil Artin", "Emmy Noether"],
+        ),
+        ("{'@id': 'https://example.org/artin'}", None),
+    ],
+)
+def test_authors_can_be_declared_in_the_project_file(make_study, tmp_path, author, names):
+    study = make_study(BODY.replace("about={", f"about={{'author': {author}, "), {"a": 1})
+    if names is None:
+        assert "has no name" in study.cli("export", "../a.zip", check=2).stderr
+        return
+    study.cli("export", "../a.zip")
+    study.cli("import", "../a.zip", "../out")
+    entities = graph(tmp_path / "out")
+    found = entities["./"]["author"]
+    found = found if isinstance(found, list) else [found]
+    assert sorted(entities[one["@id"]]["name"] for one in found) == names
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_study_of_which_nothing_was_run_is_a_workflow_without_runs(make_study, tmp_path):
     study = make_study(BODY, {"a": 1})
@@ -301,7 +325,7 @@ def test_running_tasks_stop_an_export(make_study, tmp_path):
         for _ in range(200):
             if json.loads(study.cli("status", "--json").stdout)["operations"][0]["running"]:
                 break
-        assert "are running" in study.cli("export", "../a.zip", check=2).stderr
+        assert "1 task is running" in study.cli("export", "../a.zip", check=2).stderr
         assert not (tmp_path / "a.zip").exists()
     finally:
         process.terminate()
