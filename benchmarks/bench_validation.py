@@ -6,20 +6,20 @@ calls FGSM accuracy. Other random numbers are drawn than in the originals,
 so agreement means: within the scatter of seeds. For each of our means the standard deviation over seeds is given, and
 the interval in which the mean of as many other seeds as the published number rests on lies in 95 of 100 cases.
 
-    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_validation.py [--record [FILE]]
+    PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_validation.py [--record [FILE]] [--page FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+from pathlib import Path
 
-from setting import add_record_option, describe, table
+from agreement import HEAD, compare, mean_and_sd
+from setting import add_record_option, describe, replace_section, table
 
 from plmnist.attacks import attack_fgsm
 from plmnist.config import Configuration
 from plmnist.legacy import attack_legacy
-from plmnist.statistics import t_quantile
 from plmnist.training import Trained, TrainingData, prepare_data, train_lengths
 
 TUTORIAL = {(1, 0.0): 0.909, (1, 0.1): 0.907, (1, 0.5): 0.876, (5, 0.0): 0.949, (5, 0.1): 0.949, (5, 0.5): 0.930}
@@ -53,25 +53,10 @@ def trained(data: TrainingData, seeds: int, lengths: tuple[int, ...], drop: floa
     return found
 
 
-def compare(published: float, ours: list[float], *, published_n: int) -> list[str]:
-    """Return cells: published, our mean, our standard deviation, difference, and where one expects the published."""
-    mean, sd = statistics.mean(ours), statistics.stdev(ours)
-    reach = t_quantile(len(ours) - 1) * sd * (1 / len(ours) + 1 / published_n) ** 0.5
-    verdict = "inside" if abs(published - mean) <= reach else "outside"
-    expected = f"{mean - reach:.4f} to {mean + reach:.4f}, {verdict}"
-    return [f"{published:.4f}", f"{mean:.4f}", f"{sd:.4f}", f"{mean - published:+.4f}", expected]
-
-
-def mean_and_sd(values: list[float]) -> str:
-    return f"{statistics.mean(values):.4f} +- {statistics.stdev(values):.4f}"
-
-
-HEAD = ["published", "ours, mean", "sd over seeds", "difference", "95 % interval for the published"]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--page", type=Path)
     add_record_option(parser, "validation")
     arguments = parser.parse_args()
     data = prepare_data("mnist")
@@ -141,6 +126,13 @@ def main() -> None:
     print(text)
     if arguments.record:
         arguments.record.write_text(text + "\n")
+    if arguments.page:
+        summary = [
+            [f"the original tutorial, {row[0]} epochs, dropout {row[1]}: test", *row[2:4], row[-1]] for row in rows
+        ]
+        summary += [[f"Lightning's notebook: {row[0]}", *row[1:3], row[-1]] for row in lightning_rows]
+        head = ["accuracy", "published", f"ours, mean of {arguments.seeds} seeds", HEAD[-1]]
+        replace_section(arguments.page, "accuracies", table(head, summary))
 
 
 if __name__ == "__main__":
