@@ -120,12 +120,14 @@ def _ids(project: Study, prefix: str) -> list[str]:
 
 def _aggregate_ids(project: Study) -> Iterator[str]:
     """Yield the ids of the aggregates of all operations on several jobs."""
+    several = [one for one in project.definition.operations.values() if not one.aggregator.is_single]
+    if not several:
+        return
     workspace = project.read_workspace()
-    for operation in project.definition.operations.values():
-        if not operation.aggregator.is_single:
-            with contextlib.suppress(Exception):  # `status` says what is wrong with it
-                for aggregate in operation.aggregator.aggregates(workspace, workspace.job_ids):
-                    yield aggregate.id
+    for operation in several:
+        with contextlib.suppress(Exception):  # `status` says what is wrong with it
+            for aggregate in operation.aggregator.aggregates(workspace, workspace.job_ids):
+                yield aggregate.id
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[Any]:
