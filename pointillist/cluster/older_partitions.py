@@ -71,7 +71,7 @@ class PartitionConfig:
         gpus = _of(self.gpus_per_node, request.partition, 0)
         kind = _of(self.node_types, request.partition, NodeTypes.MIXED)
         if request.total_gpus and not gpus:
-            raise _refused(request, f"asks for {request.total_gpus} GPUs and it has none")
+            raise _refused(request, "asks for GPUs and it has none")
         if gpus and not request.total_gpus:
             raise _refused(request, "asks for no GPU and it is for jobs that use them")
         # Nodes with GPUs are counted by those, the others by their cores.

@@ -231,6 +231,8 @@ class _Maker:
         file = re.sub(r"[^\w.-]", "-", label, flags=re.ASCII)[:60]
         name = self._project._id_separator.join([type(self._project).__name__[:12], file[:40], token])
         request = self._request(parcel, name, f"{file}-{token}")
+        if not self._wishes.force:
+            request = self._environment.place(request)
         text, seen = self._render(parcel, request)
         self._look_for_unheeded(parcel, seen)
         if request.signal_before_s and not passes_signal_on(text):
@@ -262,7 +264,7 @@ class _Maker:
         if not output and self._scheduler is not None:
             folder = os.path.join(os.path.relpath(self._project.state_folder, self._project.path), "logs", "cluster")
             output = self._scheduler.output_pattern(os.path.join(folder, stem), array=array is not None)
-        request = Request(
+        return Request(
             name=name,
             processes=needs.processes,
             threads_per_process=needs.threads,
@@ -279,7 +281,6 @@ class _Maker:
             signal_before_s=needs.signal_before_s,
             requeue=needs.requeue,
         )
-        return request if wishes.force else self._environment.place(request)
 
     def _look_for_unheeded(self, parcel: Parcel, seen: set[str]) -> None:
         if self._scheduler is None:

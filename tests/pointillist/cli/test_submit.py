@@ -205,3 +205,24 @@ def test_the_line_that_would_submit_is_shown(
     study = make_study(BODY, *POINTS)
     shown = study.cli("submit", "--pretend", "-n", "1", "--hold", "--after", "123", "--", "--qos=low").stdout
     assert shown.splitlines()[-1].startswith(f"# Submit command: {line}")
+
+
+def test_what_fits_nowhere_is_named_and_the_rest_is_prepared(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = """
+from pointillist.environment import DefaultSlurmEnvironment, _PartitionConfig
+
+class Lab(DefaultSlurmEnvironment):
+    DEBUG = True
+    _partition_config = _PartitionConfig(cpus_per_node={"default": 8})
+
+@Project.operation(cmd=True, directives={"ngpu": 1})
+def large(job): return "true"
+
+@Project.operation(cmd=True)
+def small(job): return "true"
+"""
+    shown = make_study(body, *POINTS).cli("submit", "--pretend", check=2)
+    assert "Not submitted: 'Project/large/" in shown.stderr
+    assert "it asks for GPUs and it has none" in shown.stderr
+    assert "run -o small" in shown.stdout
+    assert "run -o large" not in shown.stdout

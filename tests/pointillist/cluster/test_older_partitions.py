@@ -41,8 +41,8 @@ def test_the_nodes_are_counted(wish: dict[str, Any], nodes: int) -> None:
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
-        ({"partition": "shared", "gpus": 1}, "'shared': it asks for 1 GPUs and it has none"),
-        ({"gpus": 1}, "the default partition: it asks for 1 GPUs"),
+        ({"partition": "shared", "gpus": 1}, "'shared': it asks for GPUs and it has none"),
+        ({"gpus": 1}, "the default partition: it asks for GPUs"),
         ({"partition": "gpu"}, "'gpu': it asks for no GPU"),
         ({"partition": "shared", "processes": 17}, "17 cores, which is more than one node"),
         ({"partition": "whole", "processes": 8}, "would use 8 of 10 cores"),
