@@ -114,7 +114,8 @@ def test_repeatable_leaves_the_processor_s_settings_alone():
 @pytest.mark.parametrize("training", ["standard", "fgsm", "pgd"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_makes_every_tensor_on_the_device_of_its_network(mnist_slice, make_config, name, training):
-    data = TrainingData(first(mnist_slice.train, 300), first(mnist_slice.test, 10))
+    # Enough for a whole batch and a part of one.
+    data = TrainingData(first(mnist_slice.train, 80), first(mnist_slice.test, 10))
     epsilon = 0.0 if training == "standard" else 0.1
     config = make_config(
         dataset="mnist", num_epochs=1, network=name, training=training, training_epsilon=epsilon, dropout_prob=0.5
