@@ -274,6 +274,25 @@ def test_status_shows_what_runs_elsewhere(make_study) -> None:
     assert study.cli("status").stdout.splitlines()[3].split() == ["work", "1", "0", "0", "0", "0"]
 
 
+@pytest.mark.parametrize("words", [[], ["--parallel", "2"]])
+def test_operations_work_in_the_projects_folder(make_study, tmp_path: Path, words: list[str]) -> None:
+    study = make_study(
+        """
+        import os, beside
+        @Project.operation
+        def python(job): print("python in", os.getcwd(), beside.VALUE)
+        @Project.operation(cmd=True)
+        def shell(job): return "echo shell in $(pwd)"
+        """,
+        {"x": 0},
+    )
+    (study.path / "beside.py").write_text("VALUE = 5")
+    text = (study.path / "project.py").read_text().replace("Project.get_project().main()", "Project.main()")
+    (study.path / "project.py").write_text(text)
+    result = study.cli("run", "--switch-to-project-root", *words, cwd=tmp_path)
+    assert sorted(result.stdout.splitlines()) == [f"python in {study.path} 5", f"shell in {study.path}"]
+
+
 def test_run_from_another_folder_after_a_move_with_a_space(make_study, tmp_path: Path) -> None:
     study = make_study(CHAIN, *POINTS)
     study.cli("run", "-o", "first")
