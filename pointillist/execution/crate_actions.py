@@ -183,7 +183,7 @@ class Actions:
                     failed.append(task)
         if failed:
             how_many = counted(len(failed), "task has", "tasks have")
-            return {"actionStatus": _FAILED, "error": f"{how_many} failed, among them {failed[0]}"}
+            return {"actionStatus": _FAILED, "error": f"{how_many} failed; the first is {failed[0]}"}
         return {} if n_open else {"actionStatus": _COMPLETED}
 
     def _jobs_of(self, attempt: Attempt) -> list[str]:

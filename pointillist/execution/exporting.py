@@ -73,7 +73,7 @@ def export(project: Study, path: Path, *, damaged: bool = False) -> Collected:
     running = [task for task in plan.tasks() if plan.state(task) is State.RUNNING]
     if running:
         raise PointillistError(
-            f"{counted(len(running), 'task is', 'tasks are')} running, among them {running[0]}.",
+            f"{counted(len(running), 'task is', 'tasks are')} running; the first is {running[0]}.",
             hint="An archive made now could hold half of their results. Wait for them.",
         )
     root, declared = Path(project.path), project.archive
