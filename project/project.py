@@ -82,8 +82,8 @@ def plmnist(command: str, jobs: tuple, *options: str) -> str:
     return f'{shlex.join(words)} --report "${{POINTILLIST_REPORT:-}}" {shlex.join(folders)}'
 
 
-# CHANGE HERE: seconds that one core takes for a network, about three times what was measured on MNIST. Attacks end at
-# images that are fooled; the times are those of a network that withstands.
+# CHANGE HERE: seconds that one core takes for a network, at least three times what was measured on MNIST. Attacks
+# end at images that are fooled; the times are those of a network that withstands.
 SECONDS = {
     "mlp": {"epoch": 1, "fgsm": 2, "controls": 20, "checks": 10},
     "cnn": {"epoch": 180, "fgsm": 150, "controls": 1200, "checks": 450},
