@@ -18,7 +18,7 @@ from pointillist.study import Study
 if TYPE_CHECKING:
     from pointillist.cluster.schedulers.older import JobStatus
     from pointillist.definition.older_directives import _Directives
-    from pointillist.execution.scripts import ScriptLine
+    from pointillist.execution.submitting.scripts import ScriptLine
 
 
 class OlderProject(Study):
@@ -49,7 +49,7 @@ class OlderProject(Study):
         names: Iterable[str] | None = None,
     ) -> Iterator[ScriptLine]:
         """Yield what could be submitted now, in the form that templates know: a line for each group and aggregate."""
-        from pointillist.execution.scripts import ScriptLine, run_command
+        from pointillist.execution.submitting.scripts import ScriptLine, run_command
 
         options = [f"--ignore-conditions={ignore_conditions_on_execution}"] if ignore_conditions_on_execution else []
         groups = self.groups if names is None else {one.name: one for one in choose(names, self.groups)}

@@ -240,8 +240,8 @@ class FlowProject(OlderProject):
         SubmitError
             When the scheduler refuses, or gives no answer.
         """
-        from pointillist.execution.submission import submit_project
-        from pointillist.execution.wishes import wishes_of
+        from pointillist.execution.submitting.submission import submit_project
+        from pointillist.execution.submitting.wishes import wishes_of
 
         wishes = wishes_of(bundle_size, num, parallel, force, ignore_conditions_on_execution, options)
         return submit_project(

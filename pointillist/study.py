@@ -81,7 +81,7 @@ class Study(Declarations, DataSpace):
         job_ids
             Read only these jobs, as if there were no others.
         """
-        from pointillist.execution.following import follow
+        from pointillist.execution.submitting.following import follow
         from pointillist.state.plan import Plan
 
         return Plan(
@@ -158,7 +158,7 @@ class Study(Declarations, DataSpace):
 
     def scheduler_jobs(self, scheduler: Any) -> Iterator[OlderClusterJob]:
         """Yield what is in the queue of a scheduler: a name and a status for each task, bundles taken apart."""
-        from pointillist.execution.queue import scheduler_jobs
+        from pointillist.execution.submitting.queue import scheduler_jobs
 
         return scheduler_jobs(self, scheduler)
 

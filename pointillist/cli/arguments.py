@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pointillist.definition.ignoring import IgnoreConditions
-from pointillist.execution.terms import at_most
+from pointillist.execution.running.terms import at_most
 
 
 def count(text: str) -> int:

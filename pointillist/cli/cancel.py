@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pointillist.cli import on_cluster
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.errors import EXIT_OK, EXIT_SCHEDULER, SelectionError
-from pointillist.execution.submission import submitting
+from pointillist.execution.submitting.submission import submitting
 from pointillist.state.submissions import OnCluster
 from pointillist.wording import counted
 

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from pointillist.errors import SelectionError, near_matches
-from pointillist.execution.direct import execute
+from pointillist.execution.running.direct import execute
 
 if TYPE_CHECKING:
     from pointillist.study import Study

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pointillist.errors import PointillistError
-from pointillist.execution.following import NEXT_STEPS, Following
+from pointillist.execution.submitting.following import NEXT_STEPS, Following
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.place import Place
 from pointillist.state.submissions import Ending, Presence, Submission

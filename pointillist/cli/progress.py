@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any, Self
 
-from pointillist.execution.terms import Observer
+from pointillist.execution.running.terms import Observer
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import Task

@@ -15,9 +15,9 @@ from pointillist.cli.selectors import add_selectors, selected_jobs
 from pointillist.definition.directives import memory_gigabytes
 from pointillist.errors import EXIT_AGAIN, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from pointillist.execution.api import ORDERS, pretended, ranking, start, unanswered
-from pointillist.execution.machine import count_cores, detect
 from pointillist.execution.planning import chosen_definition, plan_for
-from pointillist.execution.terms import Rules, Summary
+from pointillist.execution.running.machine import count_cores, detect
+from pointillist.execution.running.terms import Rules, Summary
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import State, Task
 from pointillist.wording import counted

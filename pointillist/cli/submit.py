@@ -19,10 +19,10 @@ from pointillist.errors import (
     EXIT_SCHEDULER,
 )
 from pointillist.execution.planning import chosen_definition
-from pointillist.execution.preparation import Parts, Prepared, prepare
-from pointillist.execution.submission import Outcome, hand_over, submitting
-from pointillist.execution.units import chosen_groups
-from pointillist.execution.wishes import Wishes
+from pointillist.execution.submitting.preparation import Parts, Prepared, prepare
+from pointillist.execution.submitting.submission import Outcome, hand_over, submitting
+from pointillist.execution.submitting.units import chosen_groups
+from pointillist.execution.submitting.wishes import Wishes
 from pointillist.wording import counted
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def _report(prepared: Prepared, outcome: Outcome) -> int:
 
 
 def _template_help(project: Study, wishes: Wishes) -> int:
-    from pointillist.execution.filters import FILTERS
+    from pointillist.execution.submitting.filters import FILTERS
 
     filters = sorted({*FILTERS, *project._environment.filters()})
     print(TEMPLATE_HELP.format(options=", ".join(sorted(wishes.options)), filters=", ".join(filters)))

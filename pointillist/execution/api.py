@@ -13,7 +13,7 @@ from pointillist.errors import DefinitionError, UserConditionError, UserOperatio
 from pointillist.execution.commands import command_line
 from pointillist.execution.job_operations import JobOperation
 from pointillist.execution.planning import planned
-from pointillist.execution.terms import Observer, Rules, Summary, at_most
+from pointillist.execution.running.terms import Observer, Rules, Summary, at_most
 from pointillist.state.plan import Plan
 from pointillist.state.selection import Selection
 from pointillist.state.tasks import State, Task
@@ -99,7 +99,7 @@ def start(
     project: Study, plan: Plan, selection: Selection, rules: Rules, *, observer: Observer | None = None
 ) -> Summary:
     """Run the selected tasks of a plan on this machine."""
-    from pointillist.execution.local import LocalRun
+    from pointillist.execution.running.local import LocalRun
 
     return LocalRun(
         plan,

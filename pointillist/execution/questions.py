@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.aggregates import Aggregate, get_aggregate_id
 from pointillist.errors import PointillistError, SelectionError
-from pointillist.execution.following import ledger_of
+from pointillist.execution.submitting.following import ledger_of
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import Task
 

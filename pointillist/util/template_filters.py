@@ -1,6 +1,6 @@
 """The filters of script templates, as functions."""
 
-from pointillist.execution.filters import (
+from pointillist.execution.submitting.filters import (
     calc_memory,
     calc_num_nodes,
     calc_tasks,

@@ -32,7 +32,7 @@ from pointillist.cluster.environments import ComputeEnvironment
 from pointillist.cluster.schedulers.base import Scheduler
 from pointillist.cluster.schedulers.slurm import Slurm
 from pointillist.errors import PointillistError
-from pointillist.execution import asking, following, submission
+from pointillist.execution.submitting import asking, following, submission
 from pointillist.state.submissions import LedgerWriter
 
 JOBS = 3

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointillist.execution.batches import share
+from pointillist.execution.running.batches import share
 
 
 def deal(weights: list[float], shares: int) -> list[list[int]]:

@@ -13,8 +13,8 @@ import pytest
 from patience import until
 
 from pointillist.definition.operations import Operation
-from pointillist.execution.lining import BRIEF_S, Pace
-from pointillist.execution.workers import Worker
+from pointillist.execution.running.lining import BRIEF_S, Pace
+from pointillist.execution.running.workers import Worker
 from pointillist.state.journal import Journal
 
 PYTHON = """
@@ -262,5 +262,5 @@ def test_a_run_with_nothing_to_do_opens_no_job(make_study) -> None:
     study = make_study(PYTHON.format(special="pass"), {"x": 1})
     study.cli("run")
     told = study.cli("run", env=os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}).stderr
-    assert "pointillist.execution.local" in told
+    assert "pointillist.execution.running.local" in told
     assert "| signac" not in told

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pointillist.execution.logs import Logs
+from pointillist.execution.running.logs import Logs
 
 SHELL = """
     @Project.post.isfile("a")

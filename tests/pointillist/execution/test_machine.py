@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointillist.definition.directives import evaluate
-from pointillist.execution.machine import Machine, Needs, detect, threads_of
+from pointillist.execution.running.machine import Machine, Needs, detect, threads_of
 
 NEEDS = st.builds(
     Needs, cores=st.sampled_from([0.25, 1, 2]), gpus=st.integers(0, 2), memory_gb=st.sampled_from([0, 1.5])

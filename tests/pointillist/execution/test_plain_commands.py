@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pointillist.execution import plain_commands
-from pointillist.execution.plain_commands import as_in_a_shell, plain_words
+from pointillist.execution.running import plain_commands
+from pointillist.execution.running.plain_commands import as_in_a_shell, plain_words
 
 SHOW = '#!/bin/sh\nprintf "%s\\\\0" "$@"\n'
 

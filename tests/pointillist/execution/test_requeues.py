@@ -16,8 +16,8 @@ from patience import until
 
 from pointillist.definition.directives import evaluate
 from pointillist.errors import DirectivesError
-from pointillist.execution.needs import needs_of
 from pointillist.execution.requeues import USUAL_REQUEUES, most_requeues
+from pointillist.execution.submitting.needs import needs_of
 from pointillist.state import sessions
 from pointillist.state.journal import Journal
 from pointillist.state.place import CLUSTER_JOB_VARIABLE, START_VARIABLE, SUBMISSION_VARIABLE, WARN_VARIABLE, Place

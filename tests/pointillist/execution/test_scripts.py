@@ -29,8 +29,8 @@ from pointillist.cluster.environments import (
 from pointillist.cluster.errors import TemplateError
 from pointillist.cluster.schedulers.requests import Array, Request
 from pointillist.definition.directives import evaluate
-from pointillist.execution.needs import at_once, needs_of, one_after_another
-from pointillist.execution.scripts import Renderer, Script, ScriptLine, carries_array, run_command
+from pointillist.execution.submitting.needs import at_once, needs_of, one_after_another
+from pointillist.execution.submitting.scripts import Renderer, Script, ScriptLine, carries_array, run_command
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "scripts"

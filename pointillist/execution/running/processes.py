@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import Protocol
 
-from pointillist.execution.plain_commands import as_in_a_shell, plain_words
+from pointillist.execution.running.plain_commands import as_in_a_shell, plain_words
 from pointillist.state.journal import Usage
 
 

@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Collection
 
 from pointillist.definition.operations import Operation
-from pointillist.execution.attempts import Attempts
-from pointillist.execution.candidates import Candidates
-from pointillist.execution.launch import Launcher
-from pointillist.execution.machine import NOTHING
-from pointillist.execution.work import Work
-from pointillist.execution.workers import Worker
+from pointillist.execution.running.attempts import Attempts
+from pointillist.execution.running.candidates import Candidates
+from pointillist.execution.running.launch import Launcher
+from pointillist.execution.running.machine import NOTHING
+from pointillist.execution.running.work import Work
+from pointillist.execution.running.workers import Worker
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import Task
 

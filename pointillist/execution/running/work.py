@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from pointillist.definition.operations import Operation
-from pointillist.execution.machine import Grant
-from pointillist.execution.processes import Process
+from pointillist.execution.running.machine import Grant
+from pointillist.execution.running.processes import Process
 from pointillist.state.journal import Attempt
 from pointillist.state.tasks import Task
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pointillist.definition.ignoring import IgnoreConditions
-from pointillist.execution.terms import at_most
+from pointillist.execution.running.terms import at_most
 
 
 @dataclass(frozen=True, kw_only=True)

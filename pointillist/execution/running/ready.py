@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pointillist.definition.operations import Operation
-from pointillist.execution.batches import share
+from pointillist.execution.running.batches import share
 from pointillist.state.tasks import Task
 
 LOOKED_AT_FOR_A_BATCH = 8

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pointillist.errors import EXIT_AGAIN
-from pointillist.execution.asking import Answer, Asking
+from pointillist.execution.submitting.asking import Answer, Asking
 from pointillist.state.journal import Attempt, Journal, Outcome
 from pointillist.state.place import SUBMISSION_VARIABLE
 from pointillist.state.rests import Rests

@@ -15,16 +15,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pointillist import cluster
 from pointillist.cluster.environments import ComputeEnvironment
 from pointillist.cluster.errors import TemplateError
 from pointillist.cluster.schedulers.base import Scheduler
 from pointillist.cluster.schedulers.requests import Request
 from pointillist.errors import EXIT_AGAIN
-from pointillist.execution.filters import FILTERS
 from pointillist.execution.requeues import WARNING
+from pointillist.execution.submitting.filters import FILTERS
 from pointillist.state.place import CLUSTER_JOB_VARIABLE, START_VARIABLE, SUBMISSION_VARIABLE, WARN_VARIABLE
 
-PACKAGED_TEMPLATES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cluster", "templates")
+PACKAGED_TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(cluster.__file__)), "templates")
 _ARRAY_MARK = "elements=("
 _MEMORY_LINE = re.compile(r"--mem")
 _TASKS_LINE = re.compile(r"--(nodes|ntasks|cpus-per-task|gpus|gres)|(-l (select|nodes)|-n |-R )")

@@ -15,19 +15,19 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 
-from pointillist.execution.attempts import Attempts
-from pointillist.execution.candidates import Candidates
 from pointillist.execution.commands import SESSION_VARIABLE
-from pointillist.execution.judging import Judge, Verdict
-from pointillist.execution.launch import Launcher
-from pointillist.execution.lining import Lining
-from pointillist.execution.machine import Needs
-from pointillist.execution.processes import Ended, Process
 from pointillist.execution.requeues import WARNING, is_warned
-from pointillist.execution.stops import Stops
-from pointillist.execution.terms import Observer, Rules, Summary
-from pointillist.execution.work import Work
-from pointillist.execution.workers import Worker
+from pointillist.execution.running.attempts import Attempts
+from pointillist.execution.running.candidates import Candidates
+from pointillist.execution.running.judging import Judge, Verdict
+from pointillist.execution.running.launch import Launcher
+from pointillist.execution.running.lining import Lining
+from pointillist.execution.running.machine import Needs
+from pointillist.execution.running.processes import Ended, Process
+from pointillist.execution.running.stops import Stops
+from pointillist.execution.running.terms import Observer, Rules, Summary
+from pointillist.execution.running.work import Work
+from pointillist.execution.running.workers import Worker
 from pointillist.state.journal import Outcome
 from pointillist.state.place import SUBMISSION_VARIABLE, warned_from
 from pointillist.state.plan import Plan

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pointillist.execution.machine import Machine
+from pointillist.execution.running.machine import Machine
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.tasks import Task
 

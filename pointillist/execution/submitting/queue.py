@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.older import JobStatus, OlderClusterJob
-from pointillist.execution.following import ledger_of
+from pointillist.execution.submitting.following import ledger_of
 
 if TYPE_CHECKING:
     from pointillist.study import Study

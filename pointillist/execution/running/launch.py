@@ -9,11 +9,11 @@ from typing import Any
 from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.operations import Operation
 from pointillist.execution.commands import command_line, needs_own_process
-from pointillist.execution.machine import Needs, threads_of
-from pointillist.execution.processes import Ended, NoProcess, Process, ShellProcess
-from pointillist.execution.terms import Rules
-from pointillist.execution.work import REPORT_VARIABLE, Work
-from pointillist.execution.workers import InlineCall, Worker
+from pointillist.execution.running.machine import Needs, threads_of
+from pointillist.execution.running.processes import Ended, NoProcess, Process, ShellProcess
+from pointillist.execution.running.terms import Rules
+from pointillist.execution.running.work import REPORT_VARIABLE, Work
+from pointillist.execution.running.workers import InlineCall, Worker
 from pointillist.state.plan import Plan
 from pointillist.state.sessions import Session
 from pointillist.state.tasks import Task

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from pointillist.definition.graph import depths
-from pointillist.execution.launch import Launcher
-from pointillist.execution.ready import ReadyTasks
-from pointillist.execution.terms import Rules
+from pointillist.execution.running.launch import Launcher
+from pointillist.execution.running.ready import ReadyTasks
+from pointillist.execution.running.terms import Rules
 from pointillist.state.journal import Attempt
 from pointillist.state.plan import Plan
 from pointillist.state.sessions import Session, Sessions

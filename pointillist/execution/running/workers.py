@@ -21,7 +21,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from pointillist.execution.processes import Ended, NoProcess, usage_of
+from pointillist import errors
+from pointillist.execution.running.processes import Ended, NoProcess, usage_of
 from pointillist.state.journal import Usage
 
 LONGEST_MESSAGE = 2000
@@ -305,7 +306,7 @@ def _shortened(message: str) -> str:
 def _user_traceback(error: BaseException) -> str:
     """Format a traceback from the user's first frame on; frames of the engine are of no use to the user."""
     frame = error.__traceback__
-    here = os.path.dirname(os.path.abspath(__file__))
-    while frame is not None and os.path.abspath(frame.tb_frame.f_code.co_filename).startswith(here):
+    engine = os.path.join(os.path.dirname(os.path.abspath(errors.__file__)), "")
+    while frame is not None and os.path.abspath(frame.tb_frame.f_code.co_filename).startswith(engine):
         frame = frame.tb_next
     return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))

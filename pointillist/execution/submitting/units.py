@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pointillist.definition.directives import combine, evaluate
 from pointillist.definition.groups import Group, choose
 from pointillist.definition.operations import Operation
-from pointillist.execution.needs import Needs, needs_of, one_after_another
+from pointillist.execution.submitting.needs import Needs, needs_of, one_after_another
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import State, Task
 

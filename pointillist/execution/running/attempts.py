@@ -6,10 +6,10 @@ import itertools
 import os
 from collections.abc import Sequence
 
-from pointillist.execution.logs import Logs
-from pointillist.execution.machine import NOTHING
-from pointillist.execution.processes import Ended, NoProcess
-from pointillist.execution.work import Work
+from pointillist.execution.running.logs import Logs
+from pointillist.execution.running.machine import NOTHING
+from pointillist.execution.running.processes import Ended, NoProcess
+from pointillist.execution.running.work import Work
 from pointillist.state.journal import Attempt, JournalWriter, Outcome
 from pointillist.state.plan import Plan
 from pointillist.state.sessions import Session

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from pointillist.cluster.errors import ClusterError, NoPartitionFits, RequestError
 from pointillist.cluster.schedulers import SCHEDULERS, scheduler_class
 from pointillist.cluster.schedulers.requests import After, Array, Dependency, Request
-from pointillist.execution.chains import chained
-from pointillist.execution.parcels import Element, Line, Parcel, elements_of, parcels_of
-from pointillist.execution.scripts import (
+from pointillist.execution.submitting.chains import chained
+from pointillist.execution.submitting.parcels import Element, Line, Parcel, elements_of, parcels_of
+from pointillist.execution.submitting.scripts import (
     Observed,
     Renderer,
     Script,
@@ -29,8 +29,8 @@ from pointillist.execution.scripts import (
     run_command,
     unheeded,
 )
-from pointillist.execution.units import Units
-from pointillist.execution.wishes import Wishes
+from pointillist.execution.submitting.units import Units
+from pointillist.execution.submitting.wishes import Wishes
 from pointillist.state.tasks import State
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_USAGE, PointillistError
-from pointillist.execution.launch import Launcher
-from pointillist.execution.processes import Ended
 from pointillist.execution.requeues import earlier_starts, has_stopped, most_requeues, spent
-from pointillist.execution.work import Work
+from pointillist.execution.running.launch import Launcher
+from pointillist.execution.running.processes import Ended
+from pointillist.execution.running.work import Work
 from pointillist.state.journal import Outcome
 from pointillist.state.place import Place
 from pointillist.state.plan import Plan

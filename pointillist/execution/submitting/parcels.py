@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pointillist.execution.needs import Needs, at_once, one_after_another
+from pointillist.execution.submitting.needs import Needs, at_once, one_after_another
 
 if TYPE_CHECKING:
     from pointillist.definition.operations import Operation

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.cluster.errors import ClusterError, RequestError, SchedulerUnavailable, SubmissionRejected
 from pointillist.cluster.schedulers.requests import After, Dependency, Request
-from pointillist.execution.following import ledger_of
-from pointillist.execution.parcels import Parcel
 from pointillist.execution.planning import known_names, planned
-from pointillist.execution.preparation import Parts, Prepared, prepare
-from pointillist.execution.units import chosen_groups
-from pointillist.execution.wishes import Wishes
+from pointillist.execution.submitting.following import ledger_of
+from pointillist.execution.submitting.parcels import Parcel
+from pointillist.execution.submitting.preparation import Parts, Prepared, prepare
+from pointillist.execution.submitting.units import chosen_groups
+from pointillist.execution.submitting.wishes import Wishes
 from pointillist.state.place import SUBMISSION_VARIABLE
 from pointillist.state.rests import Rests
 from pointillist.state.submissions import LedgerWriter, Submission

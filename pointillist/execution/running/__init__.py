@@ -1,0 +1,1 @@
+"""Running tasks on this machine: the loop, and what belongs to a run."""

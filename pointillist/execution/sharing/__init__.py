@@ -1,0 +1,1 @@
+"""Passing a study on: archives, their metadata, and results made once more."""

@@ -1,0 +1,1 @@
+"""Handing tasks to a scheduler, and following what became of them."""
