@@ -71,6 +71,11 @@ class Study(Declarations, DataSpace):
         """The folder of the engine's own files: journal, claims, logs."""
         return os.path.join(self._path, STATE_FOLDER)
 
+    @property
+    def template_folder(self) -> str:
+        """The folder of the user's templates: ``template_dir`` of the signac configuration, or ``templates``."""
+        return os.path.join(self._path, self.config.get("template_dir", "templates"))
+
     def plan(self, definition: Definition | None = None, *, job_ids: Collection[str] | None = None) -> Plan:
         """Read the workspace and return every task with its state.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -135,7 +134,7 @@ def _filled_in(template: str, project: Study, content: dict[str, Any]) -> str:
     """Return a document in the form of a template that the user has written."""
     import jinja2
 
-    folder = os.path.join(project.path, "templates")
+    folder = project.template_folder
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), trim_blocks=True)
     try:
         return environment.get_template(template).render(content)

@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -133,6 +134,13 @@ class ComputeEnvironment:
         """Return its template filters by name."""
         methods: dict[str, Any] = {name: getattr(cls, name, None) for name in dir(cls)}
         return {name: method for name, method in methods.items() if getattr(method, "_is_template_filter", False)}
+
+    @classmethod
+    def template_folders(cls) -> list[str]:
+        """Return where its templates may lie: a folder ``templates`` beside the module that defines it."""
+        modules = [sys.modules.get(one.__module__) for one in cls.__mro__ if issubclass(one, ComputeEnvironment)]
+        files = [file for module in modules if (file := getattr(module, "__file__", None))]
+        return list(dict.fromkeys(os.path.join(os.path.dirname(os.path.abspath(file)), "templates") for file in files))
 
     @template_filter
     def get_prefix(cls, operation: Any, mpi_prefix: str | None = None, cmd_prefix: str | None = None) -> str:

@@ -251,3 +251,27 @@ def test_a_traceback_says_what_to_do_next(cls: Any) -> None:
     with pytest.raises(FlowProjectDefinitionError) as caught:
         cls.operation("a")(lambda job: None)
     assert caught.value.__notes__ == [caught.value.hint]
+
+
+class TestGroups:
+    def test_groups_are_made_of_operations_that_programs_can_add(self, workspace: signac.Project, cls: Any) -> None:
+        group = cls.make_group("pair", submit_options="-s", run_options="-r")
+
+        @group
+        @cls.operation
+        def one(job):
+            pass
+
+        @cls.operation
+        def other(job):
+            pass
+
+        project = cls(workspace.path)
+        pair, single = project.groups["pair"], project.groups["other"]
+        assert list(pair.operations) == ["one"]
+        assert (pair.submit_options, pair.run_options, pair.MAX_LEN_ID) == ("-s", "-r", 100)
+        assert pair.isdisjoint(single)
+        pair.add_operation("other", project.operations["other"], {"np": 3})
+        assert list(pair.operations) == ["one", "other"]
+        assert pair.operation_directives["other"] == {"np": 3}
+        assert not pair.isdisjoint(single)

@@ -208,8 +208,7 @@ class _Maker:
         self._wishes = wishes
         self._units = units
         self.warnings: list[str] = []
-        folders = [os.path.join(project.path, "templates")]
-        self._renderer = Renderer(folders, environment)
+        self._renderer = Renderer([project.template_folder, *environment.template_folders()], environment)
 
     def parcels(self, elements: list[Element]) -> list[Parcel]:
         """Put elements together, in arrays where the scheduler and the template have them."""

@@ -187,3 +187,14 @@ def test_python_prints_what_the_command_line_prints(study, monkeypatch, capsys) 
     assert "deep.er" in capsys.readouterr().out
     with pytest.raises(ValueError, match="terminal"):
         project.print_status(output_format="termnal")
+    for arguments, words in (
+        ({"unroll": False, "detailed": True}, ["--stack", "-d"]),
+        ({"expand": True, "all_ops": True}, ["-e", "-a"]),
+        ({"detailed": True, "parameters": ["deep"], "param_max_width": 4}, ["-d", "-p", "deep", "--param-max-width=4"]),
+        ({"overview_max_lines": 0, "eligible_jobs_max_lines": 1}, ["-m", "0", "--eligible-jobs-max-lines", "1"]),
+        ({"compact": True, "only_incomplete": True}, ["-1", "--only-incomplete-operations"]),
+    ):
+        into = io.StringIO()
+        project.print_status(**arguments, file=into)
+        assert into.getvalue() == study.cli("status", *words).stdout
+        assert into.getvalue() != study.cli("status").stdout

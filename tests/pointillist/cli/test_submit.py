@@ -165,6 +165,45 @@ def test_directive_that_no_template_reads_is_named(make_study: Any, monkeypatch:
     assert said.stderr.count("Warning") == said.stderr.count("'memory'") == 1
 
 
+def test_what_to_ignore_and_where_to_write_goes_up(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")
+    study = make_study(BODY, {"x": 0})
+    words = ("submit", "--pretend", "-o", "second", "--ignore-conditions", "pre")
+    shown = study.cli(*words, "--ignore-conditions-on-execution", "pre", "--job-output", "out of it.txt").stdout
+    assert "run -o second --ignore-conditions=pre -j" in shown
+    assert '#SBATCH --output="out of it.txt"\n' in shown
+    assert "--ignore-conditions" not in study.cli(*words).stdout
+
+
+def test_templates_lie_where_the_configuration_says_or_beside_the_environment(
+    make_study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(BODY, *POINTS)
+    package = study.path / "lab"
+    for template, text in (
+        (package / "templates" / "lab.sh", "{% extends 'slurm.sh' %}{% block footer %}# of the lab{% endblock %}"),
+        (study.path / "forms" / "script.sh", "{% extends base_script %}{% block custom_content %}# own{% endblock %}"),
+    ):
+        template.parent.mkdir(parents=True)
+        template.write_text(text)
+    (package / "__init__.py").write_text("")
+    (package / "machines.py").write_text(
+        "from pointillist.environment import DefaultSlurmEnvironment\n"
+        "class Lab(DefaultSlurmEnvironment):\n    template = 'lab.sh'\n"
+    )
+    project = study.path / "project.py"
+    project.write_text(project.read_text().replace("from pointillist", "import lab.machines\nfrom pointillist", 1))
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "Lab")
+    shown = study.cli("submit", "--pretend").stdout
+    assert "# of the lab" in shown
+    assert "# own" not in shown
+    with open(study.path / ".signac" / "config", "a") as config:
+        config.write("template_dir = forms\n")
+    shown = study.cli("submit", "--pretend").stdout
+    assert "# of the lab" in shown
+    assert "# own" in shown
+
+
 def test_template_that_loses_the_signal_is_named(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")
     study = make_study(BODY.replace('"np": 2', '"signal_before_s": 60'), *POINTS)

@@ -6,6 +6,9 @@ import json
 import subprocess
 
 import pytest
+import signac
+
+from pointillist.hooks import TrackOperations
 
 BODY = """
 def note(text):
@@ -97,6 +100,8 @@ def test_tracking_writes_a_history_into_each_job(make_study) -> None:
         assert all(r["job_id"] == job_id and r["_schema_version"] == "1" for r in records)
         assert all(r["project"]["path"] == str(study.path) for r in records)
         assert {len(r["aggregate"]) for r in records if r["operation"] == "many"} == {2}
+        job = signac.get_project(str(study.path)).open_job(id=job_id)
+        assert TrackOperations.read_log(job) == records
 
 
 def test_strict_tracking_wants_a_commit_and_notes_it(make_study) -> None:
