@@ -8,9 +8,8 @@ pixel lies between. It then divides by the images that were classified correctly
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +19,8 @@ from plmnist.data import ImageSet, data_hashes
 from plmnist.device import device_of
 from plmnist.evaluation import evaluation_mode, one_thread
 from plmnist.model import Classifier
+from plmnist.results.files import json_bytes
+from plmnist.results.records import ATTACK_FORMAT
 
 __all__ = ["LegacyCounts", "attack_legacy", "legacy_images", "legacy_record"]
 
@@ -73,7 +74,7 @@ def attack_legacy(network: Classifier, images: ImageSet, epsilons: Iterable[floa
     return counts
 
 
-def legacy_record(config: Configuration, counts: list[LegacyCounts], *, model_sha256: str) -> Mapping[str, Any]:
+def legacy_record(config: Configuration, counts: list[LegacyCounts], *, model_sha256: str) -> bytes:
     """Return the content of ``fgsm_legacy.json``; the first of the counts must be that of the configuration."""
     curve = [
         {
@@ -83,7 +84,8 @@ def legacy_record(config: Configuration, counts: list[LegacyCounts], *, model_sh
         }
         for c in counts
     ]
-    return {
+    record = {
+        "format": ATTACK_FORMAT,
         "attack": "fgsm_legacy",
         "config": config.to_mapping(),
         "n_test": counts[0].n,
@@ -93,3 +95,4 @@ def legacy_record(config: Configuration, counts: list[LegacyCounts], *, model_sh
         "model_sha256": model_sha256,
         "data_sha256": data_hashes(config.dataset),
     }
+    return json_bytes(record)

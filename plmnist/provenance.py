@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from plmnist import results
 from plmnist.config import STACKED
 from plmnist.errors import ResultError
-from plmnist.results.files import sha256
+from plmnist.results.files import Write, sha256, write_in_order
 from plmnist.surroundings import command, machine_facts, process_facts, source_hash, versions
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ PARTS = {
 
 
 class Recorder:
-    """A listener that writes down the provenance of each folder before it passes the news on.
+    """A listener that writes down the provenance of each folder, of what is made and of what fails.
 
-    Several threads may tell it of different folders; the listener behind it hears one after the other.
+    New files are written by :meth:`writer`, so that nothing is complete without its provenance. Several threads may
+    tell it of different folders; the listener behind it hears one after the other.
 
     Parameters
     ----------
@@ -83,8 +84,8 @@ class Recorder:
         self._turn = threading.Lock()
 
     def started(self, folder: str, **settings: Any) -> None:
-        """Note when the work for a folder begins, what is there, and which settings are others than was asked for."""
-        self._open[folder] = _Start.now(Path(folder), PARTS[self._part], self._settings | settings)
+        """Note when the work for a folder begins, and which settings are others than was asked for."""
+        self._open[folder] = _Start.now(self._settings | settings)
         with self._turn:
             self._listener.started(folder)
 
@@ -92,40 +93,40 @@ class Recorder:
         """Note that the files of a folder are those of another one."""
         self._origins[folder] = origin
 
+    def writer(self, name: str, note: str) -> Write:
+        """Return what writes the new files of a folder, and their provenance before the last of them, the record."""
+
+        def write(folder: Path, contents: Mapping[str, bytes]) -> None:
+            *others, last = contents
+            record = self._told(name, "completed", note, json.loads(contents[last]))
+            record |= {"outputs": {file: sha256(content) for file, content in contents.items()}}
+            path, content = _placed(folder, record)
+            write_in_order(folder, {**{file: contents[file] for file in others}, path: content, last: contents[last]})
+
+        return write
+
     def done(self, folder: str, summary: str) -> None:
-        """Write the provenance of a folder's new files, if there are any."""
-        start = self._open.pop(folder)
-        if _stamps(Path(folder), PARTS[self._part]) != start.stamps:
-            try:
-                self._write(folder, start, outcome="completed", note=summary)
-            except OSError as error:
-                with self._turn:
-                    self._listener.failed(folder, error)
-                return
+        """Pass on that the files are there, which :meth:`writer` wrote, or which were there before."""
+        del self._open[folder]
         with self._turn:
             self._listener.done(folder, summary)
 
     def failed(self, folder: str, error: Exception) -> None:
         """Write down an attempt that failed, beside the one that made the present files."""
-        start = self._open.pop(folder)
         if Path(folder).is_dir():
+            note = getattr(error, "one_line", str(error))
             with contextlib.suppress(OSError):  # the disk may be what failed, and the error itself is told below
-                self._write(folder, start, outcome="failed", note=getattr(error, "one_line", str(error)))
+                _keep(Path(folder), self._told(folder, "failed", note, _record(Path(folder), self._part)))
+        del self._open[folder]
         with self._turn:
             self._listener.failed(folder, error)
 
-    def _write(self, folder: str, start: _Start, *, outcome: str, note: str) -> None:
-        made = _record(Path(folder), self._part)
-        is_complete = outcome == "completed"
-        record = start.told(self._part, outcome, note)
-        record["command"] = [*command(os.path.dirname(folder)), str(folder)]
-        record["machine"] |= {"device": made.get("device", "cpu") if is_complete else None}
-        record |= self._origin(folder)
-        record |= {
-            "inputs": _inputs(made, self._part),
-            "outputs": _hashes(Path(folder), PARTS[self._part]) if is_complete else {},
-        }
-        _keep(Path(folder), record)
+    def _told(self, folder: str, outcome: str, note: str, made: dict[str, Any]) -> dict[str, Any]:
+        """Return what is known of an attempt, all but the hashes of its files; `made` is the part's record."""
+        record = self._open[folder].told(self._part, outcome, note)
+        record["command"] = [*command(os.path.dirname(folder)), folder]
+        record["machine"] |= {"device": made.get("device", "cpu") if outcome == "completed" else None}
+        return record | self._origin(folder) | {"inputs": _inputs(made, self._part)}
 
     def _origin(self, folder: str) -> dict[str, Any]:
         """Return, of a copy, where it was copied from, and with what settings and on what machine that was computed."""
@@ -166,7 +167,7 @@ def recording(folder: Path, part: str, *, code: Path, packages: Iterable[str] = 
     packages
         What they depend on besides the packages that results depend on.
     """
-    start, making = _Start.now(folder, (), {}), Making()
+    start, making = _Start.now({}), Making()
 
     def keep(outcome: str, note: str, outputs: Mapping[str, str]) -> None:
         record = start.told(part, outcome, note)
@@ -255,14 +256,13 @@ class _Start:
     time: datetime
     clock_s: float
     cpu_s: float
-    stamps: tuple[object, ...]
     settings: dict[str, Any]
 
     @classmethod
-    def now(cls, folder: Path, files: Iterable[str], settings: dict[str, Any]) -> _Start:
+    def now(cls, settings: dict[str, Any]) -> _Start:
         now = datetime.now(UTC)
         attempt = f"{now:%Y%m%dT%H%M%SZ}-{os.urandom(3).hex()}"
-        return cls(attempt, now, time.perf_counter(), time.process_time(), _stamps(folder, files), settings)
+        return cls(attempt, now, time.perf_counter(), time.process_time(), settings)
 
     def told(self, part: str, outcome: str, note: str) -> dict[str, Any]:
         """Return what a record says of any attempt that began then and ends now."""
@@ -290,29 +290,24 @@ class _Start:
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-def _stamps(folder: Path, files: Iterable[str]) -> tuple[object, ...]:
-    """Return what changes whenever one of some files is written anew."""
-    stamps: list[object] = []
-    for name in files:
-        try:
-            stat = (folder / name).stat()
-        except OSError:
-            stamps.append(None)
-        else:
-            stamps.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
-    return tuple(stamps)
-
-
 def _keep(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write a record to where that of the present files stands, or beside it if there are no new ones."""
-    place = folder / FOLDER
-    place.mkdir(exist_ok=True)
-    current = place / f"{record['part']}.json"
+    """Write a record to its place."""
+    path, content = _placed(folder, record)
+    write_in_order(folder, {path: content})
+
+
+def _placed(folder: Path, record: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Return the path in a folder and the content of a record, and make room for it.
+
+    It belongs where that of the present files stands, or beside it if the attempt has made none.
+    """
+    (folder / FOLDER).mkdir(exist_ok=True)
+    name = record["part"]
     if record["outcome"] == "completed":
-        _set_aside(current)
+        _set_aside(folder / FOLDER / f"{name}.json")
     else:
-        current = place / f"{record['part']}-{record['attempt']}.json"
-    results.write_atomically(current, _spelled(record))
+        name = f"{name}-{record['attempt']}"
+    return f"{FOLDER}/{name}.json", _spelled(record)
 
 
 def _set_aside(current: Path) -> None:

@@ -5,6 +5,7 @@ A network is loaded once for all attacks, and for all folders that hold a copy o
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -191,32 +192,39 @@ def _attack(order: _Order, victim: _Victim, recorders: Mapping[str, Recorder]) -
     """Make the attacks that a folder lacks, one after the other, and return what came of them."""
     name = order.task.name
     for assault in order.missing:
-        recorders[assault.name].started(name)
-        attempt(name, recorders[assault.name], partial(_attack_once, order.task, assault, victim))
+        recorder = recorders[assault.name]
+        recorder.started(name)
+        attempt(name, recorder, partial(_attack_once, order.task, assault, victim, recorder))
     return f"attacked, {_summary(order.task, order.missing)}"
 
 
-def _attack_once(task: Task, assault: _Assault, victim: _Victim) -> str:
+def _attack_once(task: Task, assault: _Assault, victim: _Victim, recorder: Recorder) -> str:
+    """Make an attack on the network of a folder and write what came of it; return that in a sentence."""
+    sha256 = results.load_train(task.folder)["model_sha256"]
+    files: dict[str, bytes] = {}
     if assault.name == LEGACY:
-        _save_legacy(task, assault.budgets([task]), victim.images)
-    elif assault.name == "fgsm":
-        _save_fgsm(task, victim.attacked(task, assault), assault.attack(), n_all=len(victim.images))
+        record = _legacy_record(task, assault.budgets([task]), victim.images, sha256)
     else:
         result, attack = victim.attacked(task, assault), assault.attack()
-        sha256 = results.load_train(task.folder)["model_sha256"]
+        if assault.name == "fgsm":
+            files = {"examples": results.pack_examples(result, 0), "figure": _drawn(task, result)}
         record = results.attack_record(
-            task.config, result, model_sha256=sha256, attack=attack, n_all=len(victim.images)
+            task.config, result, model_sha256=sha256, attack=attack, n_all=len(victim.images), **files
         )
-        results.write_atomically(task.folder / results.ATTACK_RECORDS[attack.name], record)
-    return _summary_of(task.folder, assault.name)
+    summary = _sentence(assault.name, json.loads(record))
+    write = recorder.writer(task.name, summary)
+    if files:
+        results.save_attack(task.folder, **files, record=record, write=write)
+    else:
+        results.save_record(task.folder, assault.name, record, write=write)
+    return summary
 
 
-def _save_fgsm(task: Task, result: AttackResult, attack: Attack, *, n_all: int) -> None:
+def _drawn(task: Task, result: AttackResult) -> bytes:
     from plmnist.plots import draw_examples
 
     epsilon, counts = task.config.fgsm_epsilon, result.counts[0]
-    examples = results.pack_examples(result, 0)
-    figure = draw_examples(
+    return draw_examples(
         result.examples,
         0,
         epsilon,
@@ -224,33 +232,21 @@ def _save_fgsm(task: Task, result: AttackResult, attack: Attack, *, n_all: int) 
         f"accuracy {counts.clean_acc:.1%} before, {counts.adversarial_acc:.1%} after",
         classes=DATASETS[task.config.dataset].classes,
     )
-    record = results.attack_record(
-        task.config,
-        result,
-        model_sha256=results.load_train(task.folder)["model_sha256"],
-        attack=attack,
-        n_all=n_all,
-        examples=examples,
-        figure=figure,
-    )
-    results.save_attack(task.folder, examples=examples, figure=figure, record=record)
 
 
-def _save_legacy(task: Task, budgets: Sequence[float], images: ImageSet) -> None:
+def _legacy_record(task: Task, budgets: Sequence[float], images: ImageSet, model_sha256: str) -> bytes:
     from plmnist.legacy import attack_legacy, legacy_record
 
     # On the processor, as the original; its record knows no other device.
     counts = attack_legacy(results.load_network(task.folder), images, budgets)
-    sha256 = results.load_train(task.folder)["model_sha256"]
-    results.save_record(task.folder, LEGACY, legacy_record(task.config, counts, model_sha256=sha256))
+    return legacy_record(task.config, counts, model_sha256=model_sha256)
 
 
 def _summary(task: Task, assaults: Iterable[_Assault]) -> str:
-    return "; ".join(_summary_of(task.folder, assault.name) for assault in assaults)
+    return "; ".join(_sentence(a.name, results.load_attack(task.folder, a.name)) for a in assaults)
 
 
-def _summary_of(folder: Path, attack: str) -> str:
-    record = results.load_attack(folder, attack)
+def _sentence(attack: str, record: Mapping[str, Any]) -> str:
     acc = record[f"{attack}_acc"]
     if attack == LEGACY:
         return f"the original's number is {acc or 0.0:.4f}, which is not the accuracy under FGSM"

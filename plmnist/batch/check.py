@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from plmnist import results
@@ -43,22 +43,24 @@ def check_folders(
             folder = existing(name)
             record = results.load_train(folder)
             if not force and results.is_checked(folder):
-                return f"already checked, {_summary(folder)}"
+                checks = results.load_checks(folder)["checks"]
+                return f"already checked, {_sentence({check['name']: check['passed'] for check in checks})}"
             from plmnist.checks import check_evaluation
             from plmnist.device import choose_device, device_name
 
             place = choose_device(device)
             network = results.load_network(folder).to(place)
             found = check_evaluation(network, shelf.get(record["config"]["dataset"]))
-            results.save_checks(folder, record, found, device=device_name(place))
-            return f"checked, {_summary(folder)}"
+            summary = f"checked, {_sentence({check.name: check.passed for check in found})}"
+            write = recorder.writer(name, summary)
+            results.save_checks(folder, record, found, device=device_name(place), write=write)
+            return summary
 
         recorder.started(name)
         attempt(name, recorder, work)
 
 
-def _summary(folder: Path) -> str:
-    checks = results.load_checks(folder)["checks"]
-    warnings = [check["name"] for check in checks if not check["passed"]]
-    passes = f"{len(checks) - len(warnings)} of {len(checks)} checks passed"
+def _sentence(passed: Mapping[str, bool]) -> str:
+    warnings = [name for name in passed if not passed[name]]
+    passes = f"{len(passed) - len(warnings)} of {len(passed)} checks passed"
     return f"{passes}; warnings: {', '.join(warnings)}" if warnings else passes

@@ -106,7 +106,7 @@ def _copy_from_neighbours(tasks: list[Task], listener: Recorder) -> list[Task]:
                 copied.add(task.name)
                 listener.started(task.name)
                 listener.copied(task.name, files.folder)
-                attempt(task.name, listener, functools.partial(_copy, task.folder, files))
+                attempt(task.name, listener, functools.partial(_copy, task, files, listener))
     return [task for task in tasks if task.name not in copied]
 
 
@@ -135,7 +135,7 @@ class _Trajectory:
         def save() -> None:
             files = functools.cache(lambda: results.TrainFiles.of(trained))
             for task in waiting:
-                attempt(task.name, self._listener, functools.partial(_save, task.folder, files, note))
+                attempt(task.name, self._listener, functools.partial(_save, task, files, note, self._listener))
 
         if writers is not None:
             writers.add(save)
@@ -202,13 +202,14 @@ def _train_stack(stack: list[_Trajectory], data: TrainingData, device: str) -> N
                 trajectory.failed(error)
 
 
-def _copy(folder: Path, files: results.TrainFiles) -> str:
-    return _save(folder, lambda: files, "copied from an equal training")
+def _copy(task: Task, files: results.TrainFiles, recorder: Recorder) -> str:
+    return _save(task, lambda: files, "copied from an equal training", recorder)
 
 
-def _save(folder: Path, files: Callable[[], results.TrainFiles], note: str) -> str:
-    results.save_training(folder, files())
-    return f"{note}, {_summary(json.loads(files().record))}"
+def _save(task: Task, files: Callable[[], results.TrainFiles], note: str, recorder: Recorder) -> str:
+    summary = f"{note}, {_summary(json.loads(files().record))}"
+    results.save_training(task.folder, files(), write=recorder.writer(task.name, summary))
+    return summary
 
 
 def _summary(record: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from plmnist.config import Configuration
 from plmnist.data import data_hashes
 from plmnist.errors import ResultError
-from plmnist.results.files import json_bytes, sha256, write_atomically, write_in_order
+from plmnist.results.files import Write, json_bytes, sha256, write_in_order
 from plmnist.results.records import (
     ATTACK_FORMAT,
     ATTACK_RECORD,
@@ -69,15 +69,17 @@ def attack_record(
     return json_bytes(record)
 
 
-def save_attack(folder: Path, *, examples: bytes, figure: bytes, record: bytes) -> None:
+def save_attack(folder: Path, *, examples: bytes, figure: bytes, record: bytes, write: Write = write_in_order) -> None:
     """Write FGSM's results into a folder, the record last; a record that is there already is removed first."""
     (folder / ATTACK_RECORD).unlink(missing_ok=True)
-    write_in_order(folder, {EXAMPLES: examples, FIGURE: figure, ATTACK_RECORD: record})
+    write(folder, {EXAMPLES: examples, FIGURE: figure, ATTACK_RECORD: record})
 
 
-def save_record(folder: Path, attack: str, record: Mapping[str, Any]) -> None:
-    """Write the record of an attack that has no other files."""
-    write_atomically(folder / ATTACK_RECORDS[attack], json_bytes({"format": ATTACK_FORMAT, **record}))
+def save_record(folder: Path, attack: str, record: bytes, *, write: Write = write_in_order) -> None:
+    """Write the record of an attack that has no other files, after removing one that is there already."""
+    name = ATTACK_RECORDS[attack]
+    (folder / name).unlink(missing_ok=True)
+    write(folder, {name: record})
 
 
 def is_attacked(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plmnist.data import data_hashes
 from plmnist.errors import ResultError
-from plmnist.results.files import json_bytes, sha256, write_atomically
+from plmnist.results.files import Write, json_bytes, sha256, write_in_order
 from plmnist.results.records import CHECK_FORMAT, CHECKS, MODEL, device_entry, engine_entry, load_record
 from plmnist.results.training import load_train
 
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["is_checked", "load_checks", "save_checks"]
 
 
-def save_checks(folder: Path, train: Mapping[str, Any], found: Iterable[Check], *, device: str = "cpu") -> None:
-    """Write the findings about the network of a training's record, made on a device."""
+def save_checks(
+    folder: Path,
+    train: Mapping[str, Any],
+    found: Iterable[Check],
+    *,
+    device: str = "cpu",
+    write: Write = write_in_order,
+) -> None:
+    """Write the findings about the network of a training's record, made on a device; earlier ones are removed first."""
     record = {
         "format": CHECK_FORMAT,
         "config": train["config"],
@@ -29,7 +36,8 @@ def save_checks(folder: Path, train: Mapping[str, Any], found: Iterable[Check], 
         **engine_entry(train.get("engine", "")),
         **device_entry(device),
     }
-    write_atomically(folder / CHECKS, json_bytes(record))
+    (folder / CHECKS).unlink(missing_ok=True)
+    write(folder, {CHECKS: json_bytes(record)})
 
 
 def load_checks(folder: Path | str) -> dict[str, Any]:

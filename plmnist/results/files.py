@@ -6,13 +6,16 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from plmnist.errors import ResultError
 
-__all__ = ["json_bytes", "load_json", "sha256", "write_atomically", "write_in_order"]
+__all__ = ["Write", "json_bytes", "load_json", "sha256", "write_atomically", "write_in_order"]
+
+Write = Callable[[Path, Mapping[str, bytes]], None]
+"""Writes files of a folder in their order; :func:`write_in_order` is one."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -23,23 +26,32 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_in_order(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files of a folder, each whole or not at all, and none is seen before those that come before it.
 
-    All contents are on the disk before the first name changes, so that the folder is flushed once.
+    Names may lead into folders in it. All contents are on the disk before the first name changes, so that the folder is
+    flushed once.
     """
     host, pid = os.uname().nodename, os.getpid()
-    _remove_leftovers(folder, tuple(f".{name}.{host}." for name in contents))
-    temporary = {name: folder / f".{name}.{host}.{pid}.tmp" for name in contents}
+    paths = [folder / name for name in contents]
+    for place in {path.parent for path in paths}:
+        _remove_leftovers(place, tuple(f".{path.name}.{host}." for path in paths if path.parent == place))
+    temporary = [path.with_name(f".{path.name}.{host}.{pid}.tmp") for path in paths]
     try:
-        for name, content in contents.items():
-            with open(temporary[name], "wb") as stream:
+        for path, content in zip(temporary, contents.values(), strict=True):
+            with open(path, "wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-        for name, path in temporary.items():
-            os.replace(path, folder / name)
+        for before, after in zip(temporary, paths, strict=True):
+            os.replace(before, after)
+            if after.parent != folder:
+                _flush(after.parent)
     except BaseException:
-        for path in temporary.values():
+        for path in temporary:
             path.unlink(missing_ok=True)
         raise
+    _flush(folder)
+
+
+def _flush(folder: Path) -> None:
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

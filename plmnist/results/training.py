@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plmnist.config import OPTIONAL, Configuration
 from plmnist.data import data_hashes
 from plmnist.errors import ResultError
-from plmnist.results.files import json_bytes, load_json, sha256, write_in_order
+from plmnist.results.files import Write, json_bytes, load_json, sha256, write_in_order
 from plmnist.results.records import (
     ATTACK_RECORDS,
     CHECKS,
@@ -73,7 +73,7 @@ class TrainFiles:
         return cls(model, history, json_bytes(record))
 
 
-def save_training(folder: Path, files: TrainFiles) -> None:
+def save_training(folder: Path, files: TrainFiles, *, write: Write = write_in_order) -> None:
     """Write a training into a folder, the record last.
 
     A record that is there already is removed first, and so are the records of attacks and checks of another network.
@@ -84,7 +84,7 @@ def save_training(folder: Path, files: TrainFiles) -> None:
         with contextlib.suppress(ResultError, KeyError, TypeError):
             if load_json(folder / record, hint="")["model_sha256"] != digest:
                 (folder / record).unlink(missing_ok=True)
-    write_in_order(folder, {MODEL: files.model, HISTORY: files.history, TRAIN_RECORD: files.record})
+    write(folder, {MODEL: files.model, HISTORY: files.history, TRAIN_RECORD: files.record})
 
 
 def complete_training(folder: Path, config: Configuration) -> TrainFiles | None:

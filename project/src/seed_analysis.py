@@ -62,6 +62,8 @@ def write_analysis(workspace: Path, analysis: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with recording(analysis, "seed_analysis", **MADE_BY) as making:
             _write(workspace, analysis, making)
+        # Last: the jobs it names are in the table, the figures and the provenance.
+        write_index(analysis, INDEX, making)
 
 
 def _write(workspace: Path, analysis: Path, making: Making) -> None:
@@ -81,8 +83,8 @@ def _write(workspace: Path, analysis: Path, making: Making) -> None:
     for name, content in tables.items():
         write_atomically(analysis / name, content)
     figures = draw_figures([_drawable(group) for group in groups], analysis / "figures")
-    # Last: the jobs it names are in the table and in the figures.
-    write_index(analysis, INDEX, digests, [*(analysis / name for name in tables), *figures], making)
+    making.inputs["results_sha256"] = digests
+    making.outputs = [*tables, *(str(path.relative_to(analysis)) for path in figures)]
 
 
 def is_up_to_date(analysis: Path, jobs: Iterable[Any]) -> bool:
@@ -104,10 +106,14 @@ def read_index(analysis: Path, name: str) -> dict[str, Any] | None:
     return index if are_whole else None
 
 
-def write_index(analysis: Path, name: str, jobs: dict[str, str], files: Iterable[Path], making: Making) -> None:
-    """Note from which results, by job, some files were made; remove those that were made before and are no more."""
-    making.inputs["results_sha256"], making.outputs = jobs, [str(path.relative_to(analysis)) for path in files]
-    index = {"jobs": jobs, "bytes": {file: (analysis / file).stat().st_size for file in making.outputs}}
+def write_index(analysis: Path, name: str, making: Making) -> None:
+    """Note from which results, by job, files were made; remove those that were made before and are no more."""
+    if not making.outputs:
+        return
+    index = {
+        "jobs": making.inputs["results_sha256"],
+        "bytes": {file: (analysis / file).stat().st_size for file in making.outputs},
+    }
     with contextlib.suppress(OSError, ValueError, KeyError):
         for former in json.loads((analysis / name).read_bytes())["bytes"].keys() - index["bytes"].keys():
             (analysis / former).unlink(missing_ok=True)

@@ -218,7 +218,7 @@ def test_folder_that_cannot_be_written_spares_the_one_that_shares_its_training(t
             raise OSError(28, "No space left on device", str(folder))
         real(folder, contents)
 
-    monkeypatch.setattr("plmnist.results.training.write_in_order", write)
+    monkeypatch.setattr("plmnist.provenance.write_in_order", write)
     recorder = run_train(folders)
     assert list(recorder.done_) == ["fine"]
     assert "No space left" in str(recorder.errors["full"])

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,9 +72,7 @@ def test_each_part_tells_how_its_files_were_made(make_folder):
     for part in ("train", "fgsm", "pgd", "noise", "checks"):
         record = load_provenance(folder, part)
         assert set(record) == ENTRIES
-        assert record["outputs"] == {
-            name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in PARTS[part]
-        }
+        assert record["outputs"] == hashes(folder, PARTS[part])
         assert record["started"] <= record["ended"]
         assert record["machine"]["cpu_capability"]
         assert record["code"]["commit"] is None or len(record["code"]["commit"]) == 40
@@ -112,6 +112,80 @@ def test_a_finished_folder_gets_no_new_record(make_folder):
     train(folder)
     assert (folder / "provenance/train.json").read_bytes() == before
     assert names(folder) == ["train.json"]
+
+
+WRITE_AND_DIE = """
+import json, os, signal, sys
+from pathlib import Path
+from plmnist import results
+from plmnist.provenance import Recorder
+
+folder, source, part, left = sys.argv[1], Path(sys.argv[2]), sys.argv[3], [int(sys.argv[4])]
+
+def deadly(function):
+    def step(*arguments, **options):
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return step
+
+for name in ("fsync", "replace", "unlink", "rename", "mkdir"):
+    setattr(os, name, deadly(getattr(os, name)))
+
+class Quiet:
+    started = done = lambda *_: None
+
+recorder = Recorder(part, Quiet())
+recorder.started(folder)
+write, read = recorder.writer(folder, "a note"), lambda name: (source / name).read_bytes()
+if part == "train":
+    files = results.TrainFiles(*map(read, ("model.safetensors", "history.csv", "train.json")))
+    results.save_training(Path(folder), files, write=write)
+elif part == "fgsm":
+    files = dict(zip(("record", "examples", "figure"), map(read, ("fgsm.json", "fgsm_examples.npz", "fgsm.png"))))
+    results.save_attack(Path(folder), **files, write=write)
+else:
+    results.save_record(Path(folder), part, read(f"{part}.json"), write=write)
+recorder.done(folder, "a note")
+"""
+
+
+@pytest.mark.parametrize("part", ["train", "fgsm", "noise"])
+@pytest.mark.parametrize("has_older", [False, True], ids=["new", "again"])
+def test_killed_between_any_two_writes_no_record_is_without_its_provenance(make_folder, tmp_path, part, has_older):
+    source, older = make_folder("source"), make_folder("older", **({"seed": 2} if part == "train" else {}))
+    for folder, n_images in ((source, 20), (older, 30)):
+        train(folder)
+        attack(folder, attacks=["fgsm", "noise"], n_images=n_images)
+    files = PARTS[part]
+    record = "train.json" if part == "train" else f"{part}.json"
+    fates = set()
+    for step in range(1, 40):
+        folder = tmp_path / f"killed_at_{step}"
+        shutil.copytree(older, folder)
+        shutil.copy(source / "config.json", folder)
+        if not has_older:
+            for name in (*files, f"provenance/{part}.json"):
+                (folder / name).unlink()
+        command = [sys.executable, "-c", WRITE_AND_DIE, str(folder), str(source), part]
+        killed = subprocess.run([*command, str(step)], capture_output=True, text=True, timeout=60)
+        if killed.returncode == 0:
+            break
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        fates.add((folder / record).exists())
+        if (folder / record).exists():
+            assert load_provenance(folder, part)["outputs"] == hashes(folder, files)
+        subprocess.run([*command, "0"], check=True, capture_output=True, timeout=60)
+        assert load_provenance(folder, part)["outputs"] == hashes(folder, files) == hashes(source, files)
+        assert not list(folder.rglob("*.tmp"))
+    # Killed before and after the record was there.
+    assert fates == {False, True}
+    assert step >= 6
+
+
+def hashes(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
 
 
 def test_an_earlier_attempt_is_kept_under_its_id(make_folder):

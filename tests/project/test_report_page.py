@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from src import report, seed_analysis
 from src.report import is_up_to_date, write_report
 
 import plmnist
 from plmnist.batch import attack_folders
+from plmnist.provenance import load_provenance
+from plmnist.verification import verify_folder
 
 ORIGIN = re.compile(r"<!-- About the run.*?<!-- End of what is about the run", re.DOTALL)
 
@@ -88,6 +91,23 @@ def test_equal_folders_give_equal_bytes_wherever_they_are(workspace, tmp_path):
     assert len(names) > 30
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("made", "part", "make"),
+    [(seed_analysis, "seed_analysis", seed_analysis.write_analysis), (report, "report", report.write_report)],
+)
+def test_table_and_report_are_up_to_date_only_with_their_provenance(workspace, made, part, make):
+    analysis = workspace.parent / "analysis"
+    (analysis / made.INDEX).mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        make(workspace, analysis)
+    assert load_provenance(analysis, part)["outcome"] == "completed"
+    assert not made.is_up_to_date(analysis, jobs_of(workspace))
+    (analysis / made.INDEX).rmdir()
+    make(workspace, analysis)
+    assert made.is_up_to_date(analysis, jobs_of(workspace))
+    assert verify_folder(analysis) == []
 
 
 def test_only_the_block_about_the_run_depends_on_the_run(workspace):

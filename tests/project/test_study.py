@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from study_copy import StudyCopy, copy_study
 
+from plmnist.verification import verify_folder
+
 SMALL = ("num_epochs=[5, 20]", "num_epochs=[1, 2]")
 STATISTICS = [f"{m}_{s}" for m in ("test_acc", "test_loss", "val_acc", "val_loss", "fgsm_acc") for s in ("avg", "std")]
 # Without control attacks and report, where a test is not about them.
@@ -259,6 +261,8 @@ def test_killed_anywhere_it_goes_on_and_ends_with_the_same_bytes(study, done, ki
         kill_tree(run)
     study.python("project.py", "run", "--parallel", "2")
     assert study.results() == done.study.results()
+    for folder in (study.path / "analysis", *(study.path / "workspace").iterdir()):
+        assert verify_folder(folder) == []
     assert "<h2>How it was run</h2>" in (study.path / "analysis/report.html").read_text()
 
 

@@ -36,7 +36,8 @@ def write_report(workspace: Path, analysis: Path) -> None:
             files = render(read_study(folders))
             for name, content in files.items():
                 write_atomically(analysis / name, content)
-            write_index(analysis, INDEX, digests, [analysis / name for name in files], making)
+            making.inputs["results_sha256"], making.outputs = digests, list(files)
+        write_index(analysis, INDEX, making)  # last, after the provenance
 
 
 def is_up_to_date(analysis: Path, jobs: Iterable[Any]) -> bool:
