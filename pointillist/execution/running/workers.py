@@ -109,13 +109,13 @@ class Worker:
         return count
 
     def _drain(self) -> bool:
-        """Take out all tokens; say whether one was for the call whose turn it is, which had only not begun yet."""
-        is_due = False
-        while (number := _next_token(self._tokens)) is not None:
-            if self._open and number == self._open[0][0]:
-                is_due = True
-            else:
-                self._taken_back += 1
+        """Take out all tokens; say whether one was for the call whose turn it is, which had only not begun yet.
+
+        All at once: a worker that took one from among them would do that call before one whose turn it is.
+        """
+        numbers = _tokens_of(self._tokens, _PIPE_LENGTH)
+        is_due = bool(self._open and numbers) and numbers[0] == self._open[0][0]
+        self._taken_back += len(numbers) - is_due
         return is_due
 
     def _send(self, calls: Sequence[tuple[int, list[Any]]]) -> None:
@@ -185,16 +185,20 @@ class Worker:
 
 
 _TOKEN_LENGTH = 8
+_PIPE_LENGTH = 1 << 16
+"""No pipe holds more bytes than this, unless it was asked to."""
+
 _CERTAIN = 0
 """The number of a call that needs no token."""
 
 
-def _next_token(pipe: int) -> int | None:
-    """Take the next token out of a pipe; None when there is none. Pipes hand out so few bytes whole or not at all."""
+def _tokens_of(pipe: int, length: int = _TOKEN_LENGTH) -> list[int]:
+    """Take tokens out of a pipe by one read, which nobody else's comes in between of: the next one, or all."""
     try:
-        return int.from_bytes(os.read(pipe, _TOKEN_LENGTH), "big") or None
+        data = os.read(pipe, length)
     except BlockingIOError:
-        return None
+        return []
+    return [int.from_bytes(data[at : at + _TOKEN_LENGTH], "big") for at in range(0, len(data), _TOKEN_LENGTH)]
 
 
 def _usage_so_far() -> Usage:
@@ -209,7 +213,7 @@ def _requests(channel: socket.socket, tokens: int) -> Iterator[tuple[str, list[A
         for line in lines:
             number, log, arguments = json.loads(line)
             if number != _CERTAIN and (token is None or token < number):
-                token = _next_token(tokens)
+                token = next(iter(_tokens_of(tokens)), None)
             if number in (_CERTAIN, token):
                 yield log, arguments
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -229,6 +230,24 @@ def test_calls_taken_back_at_random_moments_are_not_made(worker: Worker, tmp_pat
     time.sleep(0.05)
     assert worker.poll() is None
     assert len(list(tmp_path.glob("*-*"))) == expected
+
+
+def test_calls_end_in_their_order_whenever_others_are_taken_back(tmp_path: Path) -> None:
+    worker = Worker(sys.exit, close_fds=(), cwd=str(tmp_path))
+    try:
+        log = str(tmp_path / "log")
+        for number in range(1, 8000, 4):
+            expected = list(range(number, number + 4))
+            worker.call_later((log, one) for one in expected)
+            ends: list[int] = []
+            while len(ends) < len(expected):
+                if (ended := worker.poll()) is not None:
+                    ends.append(ended.exit_code)
+                    if len(ends) == 1:
+                        expected = expected[: 4 - worker.take_back()]
+            assert ends == expected
+    finally:
+        worker.close()
 
 
 def test_what_a_worker_has_done_before_it_died_counts(tmp_path: Path) -> None:
