@@ -43,7 +43,7 @@ def attack_with_plmnist(network: Network, images: ImageSet) -> list[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
     add_record_option(parser, "attack")
     arguments = parser.parse_args()

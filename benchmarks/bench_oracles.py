@@ -12,12 +12,11 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
 import torch
-from setting import add_record_option, describe, replace_section, table
+from setting import add_page_option, add_record_option, describe, replace_section, table
 from torch import Tensor, nn
 
 from plmnist.attacks import attack_images
@@ -206,10 +205,12 @@ LIBRARIES: dict[str, Callable[[str, nn.Module, ImageSet, float], Tensor]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="of each perceptron trained against attacks, 1 to this (3)"
+    )
     add_record_option(parser, "oracles")
-    parser.add_argument("--page", type=Path)
+    add_page_option(parser, "oracles")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # what foolbox imports uses deprecated names
     torch.set_num_threads(1)

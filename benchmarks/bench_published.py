@@ -1,16 +1,17 @@
 """plmnist's attacks on networks trained as published ones were, beside the published numbers, on real MNIST.
 
-Each network is trained with several seeds as its source describes it (`benchmarks/recipes.py`). Beside the published
-number stand the mean over seeds, their standard deviation, and the interval in which another seed lies in 95 of 100
-cases: with three seeds it is wide. FGSM and accuracy are those of all 10,000 test images; PGD is that of every
-twentieth.
+Each network is trained as its source describes it (`benchmarks/recipes.py`), with as many seeds as its section says.
+Beside the published number stand the mean over seeds, their standard deviation, and the interval in which another seed
+lies in 95 of 100 cases: with three seeds it is wide, and one seed has none. FGSM and accuracy are those of all 10,000
+test images; PGD is that of every twentieth.
 
     PLMNIST_DATA_DIR=<folder with MNIST> python benchmarks/bench_published.py --networks FOLDER
         [--only NAME ...] [--seeds 3] [--ready] [--record [FILE]] [--page FILE]
 
 The folder keeps the networks and what was measured of them; what is missing is made first, which takes a core a quarter
 of an hour for each seed of the tutorial's network, and minutes for all others. ``--ready`` makes nothing and takes the
-seeds that are there. ``--page`` writes the summary into a page of documentation.
+seeds that are there. Measurements are kept, too: remove the ``.json`` files to measure anew, with other code.
+``--page`` writes the summary into a page of documentation.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 import torch
 from agreement import HEAD, compare
 from recipes import RECIPES, Recipe, file_of, network_of
-from setting import add_record_option, describe, replace_section, table
+from setting import add_page_option, add_record_option, describe, replace_section, table
 
 from plmnist.attacks import attack_images
 from plmnist.data import ImageSet
@@ -44,6 +45,7 @@ def measured(recipe: Recipe, seed: int, data: TrainingData, folder: Path) -> dic
         budgets = [p.epsilon for p in recipe.published if p.attack == "FGSM"]
         if budgets:
             counts = attack_images(network, data.test, budgets, FastGradientSign()).counts
+            # The tutorial counts as right what was right before, too.
             found |= {f"under FGSM at {c.epsilon:g}": c.adversarial_correct_given_clean / c.n for c in counts}
         for p in recipe.published:
             if p.attack == "PGD":
@@ -61,12 +63,12 @@ def rows_of(recipe: Recipe, seeds: Sequence[int], data: TrainingData, folder: Pa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--networks", type=Path, required=True, help="folder that keeps the networks")
     parser.add_argument("--only", nargs="+", choices=[recipe.key for recipe in RECIPES], help="default: all")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="of each network, 1 to this (3)")
     parser.add_argument("--ready", action="store_true", help="take only the networks that are there")
-    parser.add_argument("--page", type=Path)
+    add_page_option(parser, "published")
     add_record_option(parser, "published")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -71,7 +71,7 @@ def engine_epochs(engine: str, training: str = "standard") -> Callable[[Training
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="per round; the first is a warm-up")
     add_record_option(parser, "training")

@@ -12,10 +12,9 @@ the interval in which the mean of as many other seeds as the published number re
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from agreement import HEAD, compare, mean_and_sd
-from setting import add_record_option, describe, replace_section, table
+from setting import add_page_option, add_record_option, describe, replace_section, table
 
 from plmnist.attacks import attack_fgsm
 from plmnist.config import Configuration
@@ -54,9 +53,9 @@ def trained(data: TrainingData, seeds: int, lengths: tuple[int, ...], drop: floa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--page", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--seeds", type=int, default=10, help="of each training, 1 to this (10)")
+    add_page_option(parser, "accuracies")
     add_record_option(parser, "validation")
     arguments = parser.parse_args()
     data = prepare_data("mnist")

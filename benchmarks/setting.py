@@ -17,7 +17,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def add_record_option(parser: argparse.ArgumentParser, name: str) -> None:
     """Add ``--record [FILE]``: where to write the result, by default where the record of that name lies."""
-    parser.add_argument("--record", type=Path, nargs="?", const=REPOSITORY / "benchmarks" / "records" / f"{name}.md")
+    default = Path("benchmarks", "records", f"{name}.md")
+    text = f"write the result there, without a name to {default}"
+    parser.add_argument("--record", metavar="FILE", type=Path, nargs="?", const=REPOSITORY / default, help=text)
+
+
+def add_page_option(parser: argparse.ArgumentParser, section: str) -> None:
+    """Add ``--page FILE``: the page of documentation of which :func:`replace_section` replaces a section."""
+    text = f"replace the section {section!r} of that page of documentation by the summary"
+    parser.add_argument("--page", metavar="FILE", type=Path, help=text)
 
 
 def describe(packages: Iterable[str], *, command: str | None = None) -> str:
