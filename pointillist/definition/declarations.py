@@ -45,6 +45,8 @@ class Declarations:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         registry = cls._registry = Registry()
+        for parent in cls._declaring_classes()[1:]:
+            parent.__dict__["_registry"].heirs.add(registry)
         cls.operation = OperationDecorator(registry)
         cls.pre = PreDecorator(registry)
         cls.post = ConditionDecorator(registry, "post")

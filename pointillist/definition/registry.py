@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakSet
 
 from pointillist.definition.aggregates import EACH_JOB
 from pointillist.definition.conditions import Condition, Copied
@@ -22,9 +23,9 @@ from pointillist.definition.operations import Operation
 from pointillist.errors import DefinitionError, near_matches
 
 
-@dataclass
+@dataclass(eq=False)
 class Registry:
-    """What one class declared itself, its parents left out."""
+    """What one class declared itself, its parents left out; ``heirs`` are the registries of its subclasses."""
 
     operations: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = field(default_factory=dict)
     labels: list[Label] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Registry:
     hooks: dict[Callable[..., Any], Hooks] = field(default_factory=dict)
     reproduction: Reproduction | None = None
     archived: Archived | None = None
+    heirs: WeakSet[Registry] = field(default_factory=WeakSet)
 
 
 @dataclass(frozen=True)
@@ -162,9 +164,10 @@ def _with_marks(function: Callable[..., Any], options: Mapping[str, Any]) -> dic
 
 
 def _refuse_strays(registries: list[Registry], operations: dict[str, Operation]) -> None:
-    """Refuse conditions and hooks of a function that is no operation: nobody would ever ask them."""
-    functions = {operation.function for operation in operations.values()}
+    """Refuse conditions and hooks of a function that is no operation, nor one of a subclass: nobody would ask them."""
+    own = {operation.function for operation in operations.values()}
     for registry in registries:
+        functions = own | {function for heir in registry.heirs for function, _ in heir.operations.values()}
         conditions = [*registry.conditions["pre"], *registry.conditions["post"]]
         for what, members in (("conditions", conditions), ("hooks", registry.hooks)):
             for function in members:

@@ -144,3 +144,16 @@ def test_conditions_and_hooks_of_what_is_no_operation_are_refused(what: str) -> 
         definition_of(project)
     project.operation(forgotten)
     assert list(definition_of(project).operations) == ["forgotten"]
+
+
+def test_conditions_that_a_parent_has_for_an_operation_of_one_subclass_are_no_matter_for_others() -> None:
+    parent = new_project()
+    one, other = type("One", (parent,), {}), type("Other", (parent,), {})
+
+    @parent.pre.isfile("a")
+    @one.operation
+    def work(job):
+        pass
+
+    assert definition_of(one).operations["work"].pre == (isfile("a"),)
+    assert definition_of(other).operations == definition_of(parent).operations == {}
