@@ -160,8 +160,10 @@ class aggregator:
     def recipe(self) -> tuple[Any, ...] | None:
         """All that decides the groups beside the ids and state points, as plain data.
 
-        None when something else has a say: a function of the user's, or a value that is not plain.
+        None when something else has a say: a function or a subclass of the user's, or a value that is not plain.
         """
+        if type(self) is not aggregator:
+            return None
         recipe = (*self._parameters, self._sort_by, self._sort_ascending, self._select)
         return recipe if _is_plain(recipe) else None
 

@@ -7,7 +7,6 @@ function of the user's has a say, nothing is remembered.
 from __future__ import annotations
 
 import hashlib
-import marshal
 from array import array
 
 from pointillist.definition.aggregates import Aggregate, aggregator
@@ -26,7 +25,7 @@ def aggregates_of(how: aggregator, workspace: Workspace) -> list[Aggregate]:
     remembered = cache.load(path)
     # Those of other jobs are of no use again.
     known = remembered[1] if remembered and remembered[0] == jobs else {}
-    key = marshal.dumps(recipe)
+    key = repr(recipe)
     if key not in known:
         found = how.aggregates(workspace, ids)
         places = {job_id: place for place, job_id in enumerate(ids)}

@@ -58,6 +58,9 @@ def make_jobs(project: Study | Any, statepoints: Iterable[Mapping[str, Any]]) ->
 
     Raises
     ------
+    TypeError
+        When a state point is no mapping, or holds what JSON can't; nothing is made then. Keys with dots are signac's
+        ``InvalidKeyError``.
     OSError
         When a folder or file can't be made. The jobs made until then stay; the next call makes the others.
     """
@@ -97,11 +100,18 @@ def _contents(project: Any, statepoints: Iterable[Mapping[str, Any]]) -> dict[st
     """Return for each job id the bytes of its state point; a signac job where only signac knows them."""
     contents: dict[str, bytes | Any] = {}
     for statepoint in statepoints:
+        if not isinstance(statepoint, Mapping):
+            raise TypeError(f"make_jobs takes several state points, each of them a mapping: {statepoint!r} is none.")
         if _is_plain(statepoint):
             contents[statepoint_id(statepoint)] = json.dumps(statepoint).encode()
-        else:
+            continue
+        try:
             job = project.open_job(dict(statepoint))
-            contents[job.id] = job
+            job.statepoint  # noqa: B018 - impossible keys are refused before there is a folder
+        except Exception as error:
+            error.add_note(f"It is about the state point {statepoint!r}.")
+            raise
+        contents[job.id] = job
     return contents
 
 

@@ -68,6 +68,7 @@ def test_remembered_groups_are_those_made_anew(project: FlowProject) -> None:
         lambda: aggregator.groupby("x", sort_by=lambda job: job.sp.x),
         lambda: aggregator(lambda jobs: [jobs]),
         lambda: aggregator.groupby("x", default=type("Number", (int,), {})(3)),
+        lambda: type("OtherWay", (aggregator,), {}).groupby("x"),
     ],
 )
 def test_what_others_than_the_parameters_decide_is_not_remembered(project: FlowProject, way: Any) -> None:

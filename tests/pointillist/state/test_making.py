@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,26 @@ def test_ids_and_bytes_are_those_of_signac(tmp_path_factory, statepoints: list[d
     ours = FlowProject.init_project(tmp_path_factory.mktemp("ours"))
     expected = outcome(theirs, lambda: [theirs.open_job(statepoint).init() for statepoint in statepoints])
     assert outcome(ours, lambda: make_jobs(ours, statepoints)) == expected
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        ({"a.b": 1}, signac.errors.InvalidKeyError),
+        ({"x": {1: 2}}, TypeError),
+        ({"x": {1, 2}}, TypeError),
+        ("x", TypeError),
+        (3, TypeError),
+        ([["x", 1]], TypeError),
+    ],
+)
+def test_impossible_state_points_are_named_before_anything_is_made(tmp_path: Path, bad: Any, error: type) -> None:
+    project = FlowProject.init_project(tmp_path)
+    with pytest.raises(error) as raised:
+        make_jobs(project, [{"x": 1}, bad])
+    assert repr(bad) in "".join(traceback.format_exception_only(raised.value))
+    assert tree(project.workspace) == {}
+    assert not os.path.isdir(project.workspace) or not os.listdir(project.workspace)
 
 
 @pytest.mark.filterwarnings("ignore:Any numpy types")
