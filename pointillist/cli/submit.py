@@ -121,23 +121,22 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     def wait() -> None:
         print("Another submit is at work in this project; waiting for it.", file=sys.stderr, flush=True)
 
-    with submitting(project, wait, pretend=arguments.pretend or arguments.test):
+    is_pretended = arguments.pretend or arguments.test
+    with submitting(project, wait, pretend=is_pretended):
         plan = project.plan(chosen_definition(project, arguments.operation, arguments.ignore_conditions))
         selection = selected_jobs(project, plan, arguments)
         groups = chosen_groups(project.definition, arguments.operation)
         prepared = prepare(project, plan, selection.wants, wishes, groups)
         _mention(plan, prepared)
-        if arguments.pretend or arguments.test:
-            if arguments.json:
-                _print_document(prepared, Outcome(), prepared.parts)
-            else:
-                print("\n".join(parts.shown for parts in prepared.parts), end="")
+        if arguments.json and (is_pretended or not prepared.parts):
+            _print_document(prepared, Outcome(), prepared.parts)
+        elif is_pretended:
+            print("\n".join(parts.shown for parts in prepared.parts), end="")
+        if not prepared.parts:
+            return _nothing(plan, prepared)
+        if is_pretended:
             print(_summary(prepared), file=sys.stderr)
             return _refusals(prepared)
-        if not prepared.parts:
-            if arguments.json:
-                _print_document(prepared, Outcome())
-            return _nothing(plan, prepared)
         if not _agreed(prepared, wishes, ask=not arguments.yes):
             print("Nothing was submitted.", file=sys.stderr)
             return EXIT_OK

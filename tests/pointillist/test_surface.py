@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,19 @@ class TestRun:
         with pytest.raises(UserOperationError) as caught:
             cls(workspace.path).run()
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+    @pytest.mark.parametrize(
+        ("command", "cause"),
+        [(lambda job: "exit 3", subprocess.CalledProcessError), (lambda job: 1 / 0, ArithmeticError)],
+    )
+    def test_the_cause_of_a_shell_operations_error_is_its_exit_code_or_what_its_function_raised(
+        self, workspace: signac.Project, cls: Any, command: Callable[[Any], Any], cause: type
+    ) -> None:
+        cls.operation("work", cmd=True)(command)
+        with pytest.raises(UserOperationError) as caught:
+            cls(workspace.path).run()
+        assert isinstance(caught.value.__cause__, cause)
+        assert getattr(caught.value.__cause__, "returncode", 3) == 3
 
     @pytest.mark.parametrize(
         "declare",

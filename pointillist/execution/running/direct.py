@@ -84,7 +84,7 @@ def _aggregates(workspace: Workspace, operation: Operation, ids: Sequence[str]) 
         # What cluster jobs ask for: the other jobs of the workspace need not be looked at.
         for job_id in ids:
             workspace.statepoint(job_id)
-        return [Aggregate(i, (i,)) for i in ids]
+        return [Aggregate(i, (i,)) for i in dict.fromkeys(ids)]
     aggregates = operation.aggregator.aggregates(workspace, workspace.job_ids)
     if not ids:
         return aggregates

@@ -102,7 +102,7 @@ class Launcher:
             work.process = self._process(work)
         except Exception as error:
             os.write(work.log_fd, f"{type(error).__name__}: {error}\n".encode())
-            work.process = NoProcess(Ended(1, f"{type(error).__name__}: {error}"))
+            work.process = NoProcess(Ended(1, f"{type(error).__name__}: {error}", exception=error.__cause__ or error))
 
     def launch_behind(self, works: Sequence[Work], worker: Worker) -> None:
         """Give pieces of work to a worker, to be done when it has done what it was given before."""

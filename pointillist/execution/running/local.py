@@ -297,12 +297,15 @@ class LocalRun:
             verdict = self._judge.verdict(work, task, ended, is_stopped=self._stops.count > 0)
         outcome, message = verdict.outcome, verdict.message
         self._summary.goes_on |= verdict.goes_on
+        is_bad = outcome in (Outcome.FAILED, Outcome.INTERRUPTED)
+        error = ended.exception if is_bad else None
+        if error is None and is_bad and work.operation.cmd:
+            error = subprocess.CalledProcessError(ended.exit_code, work.operation.name)
         if work.operation.cmd and work.operation.hooks:
             try:
-                is_bad = outcome in (Outcome.FAILED, Outcome.INTERRUPTED)
-                error = subprocess.CalledProcessError(ended.exit_code, message) if is_bad else None
                 work.operation.hooks.end(work.operation.name, error, *self._launcher.jobs(task))
-            except Exception as error:
+            except Exception as raised:
+                error = raised
                 outcome, message = Outcome.FAILED, f"a hook raised {type(error).__name__}: {error}"
             concerned = self._plan.update(task)
         attempt = self._attempts.end(work, task_id, outcome, ended, message)
@@ -312,8 +315,8 @@ class LocalRun:
         elif outcome is not Outcome.INTERRUPTED or self._stops.count or self._stops.warnings:
             self._candidates.note_through(task)
             self._summary.add(task, attempt)
-            if ended.exception is not None:
-                self._summary.exceptions[task.key] = ended.exception
+            if error is not None:
+                self._summary.exceptions[task.key] = error
             self._gives_up |= self._rules.fail_fast and outcome is Outcome.FAILED
         self._observer.ended(task, attempt)
         self._candidates.consider(concerned)

@@ -31,7 +31,7 @@ class Ended:
     took_s: float | None = None
     """How long it really took, where that may be less than it was waited for."""
     exception: BaseException | None = None
-    """What a call in this process raised."""
+    """What a call in this process raised, or what kept it from being made."""
 
     @property
     def was_interrupted(self) -> bool:

@@ -77,7 +77,8 @@ def test_exec_takes_aggregates_abbreviated_ids_and_all(make_study) -> None:
     assert study.cli("exec", "shell", aggregate_id[:12]).stdout.startswith("together 0 1")
     assert study.cli("exec", "single").stdout.count("single") == 4
     job_id = study.make_jobs()[0]
-    assert study.cli("exec", "single", job_id[:10]).stdout.count("single") == 1
+    for ids in ([job_id[:10]], [job_id, job_id], [job_id[:10], job_id]):
+        assert study.cli("exec", "single", *ids).stdout.count("single") == 1
     assert "Did not find job" in study.cli("exec", "single", "zzz", check=3).stderr
     assert "Did you mean single" in study.cli("exec", "singel", check=3).stderr
 

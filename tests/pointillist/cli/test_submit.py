@@ -76,6 +76,15 @@ def test_pretending_changes_nothing(make_study: Any, monkeypatch: pytest.MonkeyP
     assert not [path for path in left if "scripts" in path.parts or "submissions" in path.parts]
 
 
+@pytest.mark.usefixtures("plain_machine")
+def test_pretending_says_in_a_sentence_that_there_is_nothing_to_submit(make_study: Any) -> None:
+    study = make_study(BODY, *POINTS)
+    for options in ([], ["--json"]):
+        said = study.cli("submit", "--pretend", "-o", "second", *options)
+        assert said.stderr == "Nothing to submit: no selected task is eligible.\n"
+    assert '"scripts": []' in said.stdout
+
+
 def test_options_reach_the_script(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "AnvilEnvironment")
     study = make_study(BODY, *POINTS)
