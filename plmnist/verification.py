@@ -247,6 +247,8 @@ class _Folder:
                 f"{results.EXAMPLES} has {int(clean.sum())} images that are classified correctly, "
                 f"{results.ATTACK_RECORD} counts {record['clean_correct']}"
             )
+        else:
+            yield from _wrong_outcomes(smallest, record)
 
     def provenance(self, part: str, config: Configuration | None) -> Iterator[str]:
         name = f"{FOLDER}/{part}.json"
@@ -327,6 +329,25 @@ def _wrong_point(name: str, where: str, point: Mapping[str, Any], record: Mappin
         yield from _wrong_rate(name, f"{attack}_acc_given_clean{where}", of_clean, given, record["clean_correct"])
     except (KeyError, TypeError, AttributeError):
         yield f"{name}: an entry is missing or no number{where}"
+
+
+def _wrong_outcomes(smallest: Any, record: Mapping[str, Any]) -> Iterator[str]:
+    """Hold the smallest budget that fools each image against the counts at each budget.
+
+    What no budget up to some epsilon fools withstands it. At the smallest there is nothing else that does; at a larger
+    one there may be, since an attack can fail where a weaker one did not.
+    """
+    try:
+        points = sorted((point["epsilon"], point["adversarial_correct_given_clean"]) for point in record["curve"])
+        for number, (epsilon, counted) in enumerate(points):
+            withstanding = int((smallest > epsilon).sum())
+            if withstanding > counted or (number == 0 and withstanding != counted):
+                yield (
+                    f"{results.EXAMPLES} has {withstanding} images that withstand epsilon {epsilon:g}, "
+                    f"{results.ATTACK_RECORD} counts {counted}"
+                )
+    except (KeyError, TypeError, ValueError):
+        return  # said already
 
 
 def _wrong_rate(name: str, entry: str, rate: float | None, count: int, n: int) -> Iterator[str]:

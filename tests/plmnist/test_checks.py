@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -99,6 +100,35 @@ def test_attack_that_is_no_stronger_than_noise_is_caught(network, digits):
     assert [check.passed for check in checks._strength(fgsm, fgsm, noise)] == [True, True]
     assert [check.passed for check in checks._strength(fgsm, noise, noise)] == [False, True]
     assert [check.passed for check in checks._strength(noise, noise, fgsm)] == [True, False]
+
+
+def test_sentences_admit_what_is_within_the_tolerance(network, digits):
+    result = attack_images(network, digits.test, [0.1, 0.2, 0.5], FastGradientSign())
+
+    def withstood(*counts: int):
+        rows = [
+            replace(row, adversarial_correct=n, adversarial_correct_given_clean=n)
+            for row, n in zip(result.counts, counts, strict=True)
+        ]
+        return replace(result, counts=tuple(rows))
+
+    def said(found) -> dict[str, tuple[bool, str]]:
+        return {check.name: (check.passed, check.sentence) for check in found}
+
+    exact, near, far = withstood(90, 50, 35), withstood(90, 50, 53), withstood(90, 50, 54)
+    chance = f"Accuracy under FGSM at epsilon 0.5 is {35 / 359:.1%}, no more than chance."
+    falls = "Accuracy under FGSM falls as epsilon grows"
+    assert said(checks._curve(exact)) == {"falls with epsilon": (True, f"{falls}."), "reaches chance": (True, chance)}
+    within = "within the tolerance of 1%."
+    assert said(checks._curve(near))["falls with epsilon"] == (True, f"{falls}, but for 3 of 359 images, {within}")
+    assert not said(checks._curve(far))["falls with epsilon"][0]
+    assert said(checks._curve(withstood(90, 50, 38)))["reaches chance"][1].endswith(f"no more than chance, {within}")
+    name = "iterative at least as strong"
+    assert said(checks._strength(exact, exact, exact))[name] == (True, "No fewer images withstand FGSM than PGD.")
+    more = "At epsilon 0.2, 3 more images withstand PGD than FGSM"
+    assert said(checks._strength(exact, withstood(90, 53, 35), exact))[name] == (True, f"{more}, of 359, {within}")
+    masked = f"{more.replace('3', '4')}: gradients are masked."
+    assert said(checks._strength(exact, withstood(90, 54, 35), exact))[name] == (False, masked)
 
 
 def test_network_and_random_state_are_left_alone(network, digits):

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from plmnist import cli, results
@@ -111,6 +112,21 @@ def test_count_and_rate_edited_together_are_caught_by_the_provenance(root):
     edit(root / "a" / "train.json", change)
     (problem,) = verify_folder(root / "a")
     assert problem.startswith("train.json is not the file that provenance/train.json names")
+
+
+@pytest.mark.parametrize(("epsilon", "at"), [(0.0, 0), (0.01, 1), (0.3, -1)])
+def test_outcomes_of_images_are_held_against_the_counts_of_the_curve(root, epsilon, at):
+    with np.load(root / "a" / results.EXAMPLES) as packed:
+        arrays = dict(packed)
+    record = json.loads((root / "a" / "fgsm.json").read_bytes())
+    counted = record["curve"][at]["adversarial_correct_given_clean"]
+    assert record["curve"][at]["epsilon"] == epsilon
+    # One image more withstands this budget, and the others are left alone.
+    smallest = arrays["smallest_epsilon"]
+    smallest[np.flatnonzero(smallest <= epsilon)[: counted + 1 - int((smallest > epsilon).sum())]] = np.inf
+    (root / "a" / results.EXAMPLES).write_bytes(results.pack_arrays(arrays))
+    sentence = f"has {counted + 1} images that withstand epsilon {epsilon:g}, fgsm.json counts {counted}"
+    assert any(sentence in problem for problem in verify_folder(root / "a"))
 
 
 def test_results_of_another_job_are_caught_although_they_fit_each_other(root):
