@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from plmnist.attacks import AttackCounts, AttackResult
     from plmnist.perturbations import Attack
 
-__all__ = ["attack_record", "is_attacked", "load_attack", "pack_arrays", "pack_examples", "save_attack", "save_record"]
+__all__ = [
+    "attack_record",
+    "is_attacked",
+    "load_attack",
+    "load_examples",
+    "pack_arrays",
+    "pack_examples",
+    "save_attack",
+    "save_record",
+]
 
 
 def attack_record(
@@ -142,11 +151,40 @@ def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
     return load_record(Path(folder) / ATTACK_RECORDS[attack], hint=hint, expected=ATTACK_FORMAT)
 
 
+def load_examples(folder: Path | str) -> dict[str, np.ndarray[Any, Any]]:
+    """Return what FGSM did to each image, ``fgsm_examples.npz``, after holding it against its record.
+
+    Names are those that :func:`pack_examples` describes.
+
+    Raises
+    ------
+    ResultError
+        If the file or its record is missing or damaged.
+    """
+    import numpy as np
+
+    path, expected = Path(folder) / EXAMPLES, load_attack(folder).get("examples_sha256")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ResultError(
+            f"{path} cannot be read: {error.strerror}", hint="Attack again: plmnist attack --force"
+        ) from error
+    if sha256(content) != expected:
+        raise ResultError(
+            f"{path} is not the file that {ATTACK_RECORD} names: its SHA-256 is {sha256(content)}, expected {expected}",
+            hint="Attack again: plmnist attack --force",
+        )
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
 def pack_examples(result: AttackResult, which: int) -> bytes:
     """Return the content of ``fgsm_examples.npz``: the examples at one of the epsilons, and every image's outcome.
 
-    Per test image: ``clean_correct``, and ``smallest_epsilon`` of the curve at which it is misclassified: 0 if it is to
-    begin with, infinity if it never is.
+    Of the examples, the first image of each class: ``index``, ``label``, ``original`` and ``adversarial`` pixels,
+    ``clean_prediction`` and ``adversarial_prediction``, at ``epsilon``. Per test image: ``clean_correct``, and
+    ``smallest_epsilon`` of the curve at which it is misclassified: 0 if it is to begin with, infinity if it never is.
     """
     import numpy as np
 

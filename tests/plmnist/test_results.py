@@ -202,6 +202,23 @@ def test_attack_record_has_counts_rates_and_curve(folder, trained, digits):
     assert record["curve"][0]["adversarial_correct"] == record["clean_correct"]
 
 
+def test_examples_are_read_as_they_were_packed_and_only_if_they_are_those_of_the_record(folder, trained, digits):
+    result = attack_fgsm(trained.network, digits.test, [0.05, 0.2])
+    files = attack_files(trained, result, examples=results.pack_examples(result, 0))
+    results.save_attack(folder, **files)
+    read = results.load_examples(folder)
+    assert np.array_equal(read["smallest_epsilon"], result.smallest_epsilon.numpy())
+    assert np.array_equal(read["adversarial"], result.examples.adversarial[0].numpy())
+    assert float(read["epsilon"]) == 0.05
+    path = folder / results.EXAMPLES
+    path.write_bytes(files["examples"][:-1])
+    with pytest.raises(ResultError, match=r"is not the file that fgsm\.json names"):
+        results.load_examples(folder)
+    path.unlink()
+    with pytest.raises(ResultError, match="cannot be read"):
+        results.load_examples(folder)
+
+
 def test_packed_arrays_are_read_by_numpy_and_have_no_date():
     packed = results.pack_arrays({"a": np.arange(6).reshape(2, 3), "b": np.float64(0.5)})
     assert packed == results.pack_arrays({"a": np.arange(6).reshape(2, 3), "b": np.float64(0.5)})

@@ -268,6 +268,21 @@ def test_a_report_is_up_to_date_until_a_result_changes(workspace):
     assert not is_up_to_date(analysis, jobs_of(workspace))
 
 
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut off", "one bit"])
+def test_damaged_images_are_left_out_and_the_report_is_written(workspace, damage):
+    assert "What the attack looks like" in report_of(workspace)
+    for path in workspace.glob("*/fgsm_examples.npz"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        if damage == "missing":
+            path.unlink()
+        else:
+            path.write_bytes({"empty": b"", "cut off": content[:-50], "one bit": content}[damage])
+    page = report_of(workspace)
+    assert "What the attack looks like" not in page
+    assert "under PGD at epsilon 0.1 from" in page
+
+
 def test_figures_of_what_is_no_longer_there_are_removed(workspace):
     report_of(workspace)
     figures = workspace.parent / "analysis" / "figures"

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from src.parameters import with_training_in_words
 
 from plmnist.config import Configuration
 from plmnist.errors import PlmnistError
 from plmnist.measurements import Measurement, measurements, rows_of
+from plmnist.results import load_examples
 
 PARTS = {
     "part 3, training": ("train.json",),
@@ -90,9 +90,8 @@ class Network:
         for job in self.jobs:
             if job.parameters["fgsm_epsilon"] == epsilon:
                 try:
-                    with np.load(job.folder / "fgsm_examples.npz", allow_pickle=False) as archive:
-                        return {name: archive[name] for name in archive.files}
-                except (OSError, ValueError):
+                    return load_examples(job.folder)
+                except PlmnistError:
                     return None
         return None
 
