@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pointillist.cli.documents import add_json, print_document
 from pointillist.definition.registry import Definition
 from pointillist.errors import EXIT_OK, SelectionError, near_matches
+from pointillist.execution.planning import mention_left_out
 from pointillist.state.tasks import State
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     plan = project.plan(definition.only(group))
     ids = (task.aggregate.id for task in plan.tasks() if plan.state(task) is State.ELIGIBLE)
     unique = list(dict.fromkeys(ids))
+    mention_left_out(plan)
     if arguments.json:
         print_document(SCHEMA, operation=group.name, aggregates=unique)
         return EXIT_OK

@@ -14,8 +14,8 @@ from pointillist.cli.progress import observer_for
 from pointillist.cli.selectors import add_selectors, selected_jobs
 from pointillist.definition.directives import memory_gigabytes
 from pointillist.errors import EXIT_AGAIN, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
-from pointillist.execution.api import ORDERS, pretended, ranking, start, unanswered
-from pointillist.execution.planning import chosen_definition, plan_for
+from pointillist.execution.api import ORDERS, pretended, ranking, start
+from pointillist.execution.planning import chosen_definition, mention_left_out, plan_for, unanswered
 from pointillist.execution.running.machine import count_cores, detect
 from pointillist.execution.running.terms import Rules, Summary
 from pointillist.state.plan import Plan
@@ -119,20 +119,18 @@ def _run(project: Study, arguments: argparse.Namespace, summaries: list[Summary]
             print_document(SCHEMA, commands=commands)
         elif commands:
             print("\n".join(commands))
+        mention_left_out(plan)
         return EXIT_OK
     is_whole = selection.operations is None and selection.aggregate_ids is None
     tasks = plan.all_tasks() if is_whole else [task for task in plan.tasks() if selection.wants(task)]
-    for error in plan.workspace.broken.values():
-        print(f"Left out: {error} {error.hint}", file=sys.stderr)
-    if not tasks:
-        print("There are no jobs yet. init.py makes them: python init.py", file=sys.stderr)
-        return EXIT_OK
     if is_whole:
         failed_before = list(plan.tasks_in({State.FAILED}))
     else:
         failed_before = [task for task in tasks if plan.state(task) is State.FAILED]
-    for message in dict.fromkeys(str(error) for error in plan.errors.values()):
-        print(f"Left out: {message}", file=sys.stderr)
+    mention_left_out(plan)
+    if not tasks:
+        print("There are no jobs yet. init.py makes them: python init.py", file=sys.stderr)
+        return EXIT_OK
     observer = observer_for(plan, tasks, show_bar=not arguments.no_progress)
     with observer:
         summary = start(project, plan, selection, _rules(project, plan, arguments), observer=observer)

@@ -18,7 +18,7 @@ from pointillist.errors import (
     EXIT_OK,
     EXIT_SCHEDULER,
 )
-from pointillist.execution.planning import chosen_definition
+from pointillist.execution.planning import chosen_definition, mention_left_out
 from pointillist.execution.submitting.preparation import Parts, Prepared, prepare
 from pointillist.execution.submitting.submission import Outcome, hand_over, submitting
 from pointillist.execution.submitting.units import chosen_groups
@@ -169,10 +169,7 @@ def _wishes(arguments: argparse.Namespace) -> Wishes:
 
 
 def _mention(plan: Plan, prepared: Prepared) -> None:
-    for error in plan.workspace.broken.values():
-        print(f"Left out: {error} {error.hint}", file=sys.stderr)
-    for message in dict.fromkeys(str(error) for error in plan.errors.values()):
-        print(f"Left out: {message}", file=sys.stderr)
+    mention_left_out(plan)
     for words in prepared.warnings:
         print(f"Warning: {words}", file=sys.stderr)
     if prepared.present:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.ignoring import IgnoreConditions
-from pointillist.errors import DefinitionError, UserConditionError, UserOperationError, near_matches
+from pointillist.errors import DefinitionError, UserOperationError, near_matches
 from pointillist.execution.commands import command_line
 from pointillist.execution.job_operations import JobOperation
-from pointillist.execution.planning import planned
+from pointillist.execution.planning import mention_left_out, planned, unanswered
 from pointillist.execution.running.terms import Observer, Rules, Summary, at_most
 from pointillist.state.plan import Plan
 from pointillist.state.selection import Selection
@@ -55,6 +55,7 @@ def run_project(
         for line in pretended(project, plan, selection, num, retry_failed=retry_failed, order=order):
             print(line)
         return
+    mention_left_out(plan)
     rules = Rules(
         slots=np if np and np > 0 else (os.cpu_count() or 1) if np else 1,
         num=num,
@@ -76,13 +77,6 @@ def run_project(
         ) from summary.exceptions.get(task.key)
     for error in unanswered(plan, selection):
         raise error
-
-
-def unanswered(plan: Plan, selection: Selection) -> list[UserConditionError]:
-    """Return why selected tasks could not be decided about: a condition or an aggregator of the user raised."""
-    ids = selection.aggregate_ids
-    errors = [error for (_, i), error in plan.errors.items() if not i or ids is None or i in ids]
-    return [error for error in errors if isinstance(error, UserConditionError)]
 
 
 class _ShowProgress(PrintOutput):

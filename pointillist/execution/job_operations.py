@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.execution.commands import command_line
-from pointillist.execution.planning import planned
+from pointillist.execution.planning import planned, unanswered
 from pointillist.state.selection import Selection
 from pointillist.state.tasks import State, Task
 
@@ -76,6 +76,8 @@ def next_operations(
         if plan.state(operation._task) is State.QUEUED and not plan.is_ready(operation._task):
             continue
         by_aggregate.setdefault(operation._task.aggregate.id, []).append(operation)
+    for error in unanswered(plan, selection):
+        raise error
     for operations in by_aggregate.values():
         for operation in operations:
             operation.directives  # noqa: B018 - impossible values are refused here and now

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pointillist.definition.aggregates import get_aggregate_id
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.definition.registry import Definition
-from pointillist.errors import SelectionError, near_matches
+from pointillist.errors import SelectionError, UserConditionError, near_matches
 from pointillist.state.selection import Selection
 
 if TYPE_CHECKING:
@@ -94,6 +94,21 @@ def chosen_definition(
         without_post=bool(ignore_conditions & IgnoreConditions.POST),
         may_overlap=may_overlap,
     )
+
+
+def mention_left_out(plan: Plan) -> None:
+    """Say on standard error what can't be read, and which conditions and aggregators have raised, as far as asked."""
+    for error in plan.workspace.broken.values():
+        print(f"Left out: {error} {error.hint}", file=sys.stderr)
+    for message in dict.fromkeys(str(error) for error in plan.errors.values()):
+        print(f"Left out: {message}", file=sys.stderr)
+
+
+def unanswered(plan: Plan, selection: Selection) -> list[UserConditionError]:
+    """Return why selected tasks could not be decided about: a condition or an aggregator of the user raised."""
+    ids = selection.aggregate_ids
+    errors = [error for (_, i), error in plan.errors.items() if not i or ids is None or i in ids]
+    return [error for error in errors if isinstance(error, UserConditionError)]
 
 
 def plan_for(project: Study, definition: Definition, ids: Iterable[str] | None) -> Plan:

@@ -255,6 +255,18 @@ class TestRun:
         assert isinstance(caught.value.__cause__, KeyError)
         assert sorted(seen) == [0, 1, 2]
         project.run(names=["good"])  # nothing of what is asked for is in doubt
+        with pytest.raises(UserConditionError):
+            list(project._next_operations())
+        assert len(list(project._next_operations(operation_names=["good"]))) == 3
+
+    def test_a_job_that_can_not_be_read_is_named(
+        self, workspace: signac.Project, cls: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        cls.operation("work")(lambda job: None)
+        damaged, *_ = workspace
+        Path(damaged.fn("signac_statepoint.json")).write_text("{")
+        cls(workspace.path).run()
+        assert f"Left out: Job {damaged.id}" in capsys.readouterr().err
 
     def test_ignored_conditions_are_members_by_every_name(self) -> None:
         assert [IgnoreConditions.of(word) for word in ("none", "pre", "post", "all")] == [0, 1, 2, 3]

@@ -83,6 +83,22 @@ def test_exec_takes_aggregates_abbreviated_ids_and_all(make_study) -> None:
     assert "Did you mean single" in study.cli("exec", "singel", check=3).stderr
 
 
+def test_what_can_not_be_decided_is_named_where_it_is_left_out(make_study) -> None:
+    study = make_study(
+        """
+        @Project.pre(lambda job: job.doc.absent)
+        @Project.operation
+        def work(job):
+            pass
+        """,
+        {"x": 1},
+    )
+    for words in (["next", "work"], ["run", "--pretend"]):
+        said = study.cli(*words)
+        assert said.stdout == ""
+        assert said.stderr.startswith("Left out: The condition"), said.stderr
+
+
 def test_a_group_is_run_by_its_name(make_study) -> None:
     study = make_study(
         """
