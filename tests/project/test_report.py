@@ -136,7 +136,7 @@ def test_adversarial_training_is_the_question_where_there_is_some():
         "80.2 %, a difference of +40.2 points (95 % interval over 3 seeds: +40.0 to +40.4), and the accuracy without "
         "attack changes by \N{MINUS SIGN}0.8 points (\N{MINUS SIGN}1.0 to \N{MINUS SIGN}0.6)."
     )
-    assert "It is the best of 2 adversarial trainings." in found.remarks
+    assert "It is the best of 2 adversarial trainings; its interval does not know that." in found.remarks
     assert not any("FGSM" in remark for remark in found.remarks)
 
 

@@ -37,8 +37,9 @@ def answer(results: DataSetResults) -> Answer:
     if trainings:
         best = max(trainings, key=lambda effect: effect.robust.mean)
         question = "Does adversarial training make a small network robust, and what does it cost?"
-        remarks = [f"It is the best of {len(trainings)} adversarial trainings."] if len(trainings) > 1 else []
-        return Answer(question, _of_training(results, best), remarks + _remarks(results, best), best)
+        remarks = [f"It is the best of {len(trainings)} adversarial trainings; its interval does not know that."]
+        remarks = remarks[: len(trainings) > 1] + _remarks(results, best)
+        return Answer(question, _of_training(results, best), remarks, best)
     if found:
         largest = max(found, key=lambda effect: abs(effect.robust.mean))
         names = varying(attacked)
