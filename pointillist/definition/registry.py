@@ -140,11 +140,7 @@ def collect(
     labels += (label for label in methods if label not in labels)
     _refuse_strays(registries, operations)
     definition = Definition(operations, labels, _groups(registries, operations))
-    for operation in operations.values():
-        for condition in (*operation.pre, *operation.post):
-            if isinstance(condition, Copied):
-                for function in condition.functions:
-                    definition.operation_of(function)
+    _refuse_circles(definition)
     return definition
 
 
@@ -176,6 +172,31 @@ def _refuse_strays(registries: list[Registry], operations: dict[str, Operation])
                         f"{function.__name__} has {what}, but it is no operation of this project.",
                         hint="Decorate it with @FlowProject.operation, too.",
                     )
+
+
+def _refuse_circles(definition: Definition) -> None:
+    """Refuse conditions copied from what is no operation, or in the end from themselves: they would have no answer."""
+    known: set[tuple[str, str]] = set()
+
+    def follow(operation: Operation, kind: str, above: tuple[tuple[str, str], ...]) -> None:
+        key = operation.name, kind
+        if key in above:
+            way = " from ".join(name for name, _ in (*above[above.index(key) + 1 :], key))
+            raise DefinitionError(
+                f"The {kind}-conditions of {operation.name} are copied from {way}: from themselves.",
+                hint="Take one of copy_from and after away.",
+            )
+        if key in known:
+            return
+        for condition in operation.pre if kind == "pre" else operation.post:
+            if isinstance(condition, Copied):
+                for function in condition.functions:
+                    follow(definition.operation_of(function), condition.kind, (*above, key))
+        known.add(key)
+
+    for operation in definition.operations.values():
+        for kind in ("pre", "post"):
+            follow(operation, kind, ())
 
 
 def _groups(registries: list[Registry], operations: dict[str, Operation]) -> dict[str, Group]:

@@ -18,6 +18,8 @@ from pointillist.state.workspace import Workspace
 def older_ids(workspace: Workspace, operations: Iterable[Operation]) -> dict[str, str]:
     """Return our ids of aggregates by those that signac-flow has for the same jobs on this machine."""
     known = set(workspace.job_ids)
+    if not known:
+        return {}
     listed = [name for name in os.listdir(workspace.path) if name in known]
     ids: dict[str, str] = {}
     for operation in operations:

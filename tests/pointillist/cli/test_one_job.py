@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -81,6 +82,19 @@ def test_exec_takes_aggregates_abbreviated_ids_and_all(make_study) -> None:
         assert study.cli("exec", "single", *ids).stdout.count("single") == 1
     assert "Did not find job" in study.cli("exec", "single", "zzz", check=3).stderr
     assert "Did you mean single" in study.cli("exec", "singel", check=3).stderr
+
+
+def test_unknown_aggregates_are_named_also_where_there_is_no_workspace(make_study) -> None:
+    study = make_study(
+        """
+        @Project.operation(aggregator=aggregator())
+        def together(*jobs):
+            pass
+        """
+    )
+    shutil.rmtree(study.path / "workspace", ignore_errors=True)
+    for words in (["exec", "together"], ["run", "-j"]):
+        assert "Did not find aggregate with id 'agg-12'" in study.cli(*words, "agg-12", check=3).stderr
 
 
 def test_what_can_not_be_decided_is_named_where_it_is_left_out(make_study) -> None:

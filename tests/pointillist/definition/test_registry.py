@@ -157,3 +157,30 @@ def test_conditions_that_a_parent_has_for_an_operation_of_one_subclass_are_no_ma
 
     assert definition_of(one).operations["work"].pre == (isfile("a"),)
     assert definition_of(other).operations == definition_of(parent).operations == {}
+
+
+def test_conditions_copied_from_themselves_are_refused() -> None:
+    project = new_project()
+
+    @project.operation
+    def first(job):
+        pass
+
+    @project.pre.copy_from(first)
+    @project.operation
+    def second(job):
+        pass
+
+    @project.pre.copy_from(second)
+    @project.pre.copy_from(first)
+    @project.operation
+    def third(job):
+        pass
+
+    assert list(definition_of(project).operations) == ["first", "second", "third"]
+    project.pre.copy_from(third)(first)
+    with pytest.raises(
+        FlowProjectDefinitionError,
+        match="pre-conditions of first are copied from third from second from first: from themselves",
+    ):
+        definition_of(project)
