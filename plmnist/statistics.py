@@ -1,8 +1,8 @@
 """What a handful of seeds, and one test set, say about an accuracy: two kinds of error that are never mixed.
 
 Over seeds
-    A combination of parameters is trained once for each seed. Mean, standard deviation and t interval of those values
-    say what another seed would give. The test set is the same for all of them.
+    A combination of parameters is trained once for each seed. The standard deviation of those values says how far apart
+    seeds are, the t interval where the mean of many more would lie. The test set is the same for all of them.
 Of the test set
     One network classifies `correct` of `n` images. Wilson's interval says what another test set of that size, drawn the
     same way, would give for this one network. The seed is fixed.
