@@ -14,6 +14,7 @@ from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.operations import Operation
 from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, TaskRunningError
 from pointillist.execution.commands import SESSION_VARIABLE, shell_command
+from pointillist.execution.running.processes import exit_code_of
 from pointillist.state.journal import JournalWriter, Outcome
 from pointillist.state.older import older_ids
 from pointillist.state.selection import aggregate_ids
@@ -101,6 +102,12 @@ def _execute(workspace: Workspace, operation: Operation, aggregate: Aggregate, r
                 subprocess.run(["/bin/sh", "-c", shell_command(operation, jobs)], cwd=root, check=True)
         else:
             operation.work(jobs)
+    except SystemExit as error:
+        # It ends this task; others may stand behind it.
+        code = exit_code_of(error)
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        return code, "" if code == 0 else f"SystemExit: {error.code}"
     except Exception as error:
         if operation.cmd and isinstance(error, subprocess.CalledProcessError):
             return error.returncode, f"exit code {error.returncode}"

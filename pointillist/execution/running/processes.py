@@ -173,6 +173,11 @@ class NoProcess:
         return
 
 
+def exit_code_of(error: SystemExit) -> int:
+    """Return the exit code of a process that ends by ``sys.exit``."""
+    return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+
+
 def usage_of(*used: resource.struct_rusage) -> Usage:
     """Return the processor time of several accounts in all, and the largest memory any of their processes had."""
     unit = 1 if sys.platform == "darwin" else 1024

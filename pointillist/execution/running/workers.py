@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pointillist import errors
-from pointillist.execution.running.processes import Ended, NoProcess, usage_of
+from pointillist.execution.running.processes import Ended, NoProcess, exit_code_of, usage_of
 from pointillist.state.journal import Usage
 
 LONGEST_MESSAGE = 2000
@@ -283,7 +283,7 @@ def _call(call: Callable[[], None], log: str, *, in_worker: bool = False) -> End
     except KeyboardInterrupt:
         return Ended(-signals.SIGINT)
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+        code = exit_code_of(error)
         return Ended(code, "" if code == 0 else f"SystemExit: {error.code}")
     except BaseException as error:
         with contextlib.suppress(OSError), open(log, "a", encoding="utf-8", errors="replace") as file:

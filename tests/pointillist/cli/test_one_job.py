@@ -84,6 +84,27 @@ def test_exec_takes_aggregates_abbreviated_ids_and_all(make_study) -> None:
     assert "Did you mean single" in study.cli("exec", "singel", check=3).stderr
 
 
+def test_an_operation_that_exits_ends_its_own_task_only(make_study) -> None:
+    study = make_study(
+        """
+        import sys
+
+        @Project.operation
+        def work(job):
+            print("seen", job.sp.x)
+            sys.exit(job.sp.how)
+        """,
+        *({"x": x, "how": how} for x, how in enumerate([0, None, 3, "no good"])),
+    )
+    said = study.cli("exec", "work", check=1)
+    assert said.stdout.count("seen") == 4
+    assert said.stderr == "no good\n"
+    files = (study.path / ".pointillist" / "journal").glob("*.jsonl")
+    records = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    ends = sorted((r["outcome"], r["exit_code"]) for r in records if r["event"] == "end")
+    assert ends == [("ended", 0), ("ended", 0), ("failed", 1), ("failed", 3)]
+
+
 def test_unknown_aggregates_are_named_also_where_there_is_no_workspace(make_study) -> None:
     study = make_study(
         """
