@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pointillist.errors import PointillistError
+from pointillist.execution.sharing.libraries import needed_for_metadata
 
 CITATION = "CITATION.cff"
 _PLAIN = {
@@ -37,7 +38,8 @@ def read_citation(root: Path) -> dict[str, Any]:
     PointillistError
         When the file can't be read or understood.
     """
-    import yaml
+    with needed_for_metadata("PyYAML"):
+        import yaml
 
     path = root / CITATION
     try:

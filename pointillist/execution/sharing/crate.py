@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from pointillist.definition.elsewhere import Archived
 from pointillist.errors import PointillistError
 from pointillist.execution.sharing.citation import read_citation
 from pointillist.execution.sharing.crate_actions import Actions, iso
+from pointillist.execution.sharing.libraries import needed_for_metadata
 from pointillist.execution.sharing.packing import Content
 
 if TYPE_CHECKING:
@@ -49,7 +49,14 @@ _TYPES = {
 
 
 def metadata(
-    plan: Plan, root: Path, files: Mapping[str, Content], declared: Archived, *, entrypoint: str, code_version: str
+    plan: Plan,
+    root: Path,
+    files: Mapping[str, Content],
+    declared: Archived,
+    *,
+    about: Mapping[str, Any],
+    entrypoint: str,
+    code_version: str,
 ) -> bytes:
     """Return the content of ``ro-crate-metadata.json``.
 
@@ -62,7 +69,9 @@ def metadata(
     files
         All other files of the archive.
     declared
-        What the study says of itself.
+        What the study says of its files.
+    about
+        What is said of the whole, as from :func:`about_study`.
     entrypoint
         The project file, as a path in the archive.
     code_version
@@ -71,19 +80,14 @@ def metadata(
     Raises
     ------
     PointillistError
-        When the library is not installed, or when ``CITATION.cff`` can't be understood.
+        When the library is not installed.
     """
-    try:
+    with needed_for_metadata("rocrate"):
         from rocrate.model import File
         from rocrate.rocrate import ROCrate
-    except ImportError as error:
-        raise PointillistError(
-            "The metadata of an archive are made with the library rocrate, which is not installed.",
-            hint=f"{sys.executable} -m pip install 'pointillist[export]'",
-        ) from error
     crate = ROCrate(version="1.1")
     attempts = [attempt for attempt in plan.journal.attempts() if attempt.ended is not None]
-    about = about_study(root, declared)
+    about = dict(about)
     # The date of its last change, so that the same study gives the same bytes.
     about.setdefault("datePublished", iso(max((a.ended or 0.0 for a in attempts), default=0.0)))
     repository = about.pop("codeRepository", None)
@@ -114,7 +118,13 @@ def metadata(
 
 
 def about_study(root: Path, declared: Archived) -> dict[str, Any]:
-    """Return the properties of the whole: what ``CITATION.cff`` states, else what the study declares."""
+    """Return the properties of the whole: what ``CITATION.cff`` states, else what the study declares.
+
+    Raises
+    ------
+    PointillistError
+        When ``CITATION.cff`` can't be understood, or the library for it is not installed.
+    """
     defaults = {"name": root.name, "description": "A parameter study.", "license": "not stated"}
     return {**defaults, **declared.about, **read_citation(root)}
 

@@ -87,9 +87,10 @@ def export(project: Study, path: Path, *, damaged: bool = False) -> Collected:
     collected.files.pop(os.path.relpath(path.absolute(), root), None)
     for name, content in (declared.files(root) if declared.files else {}).items():
         collected.files[name] = content
-    collected.has_author = bool(about_study(root, declared).get("author"))
+    about = about_study(root, declared)
+    collected.has_author = bool(about.get("author"))
     collected.files[METADATA] = metadata(
-        plan, root, collected.files, declared, entrypoint=entrypoint, code_version=project._code_version
+        plan, root, collected.files, declared, about=about, entrypoint=entrypoint, code_version=project._code_version
     )
     pack(path, collected.files)
     return collected

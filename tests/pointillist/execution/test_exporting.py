@@ -332,9 +332,10 @@ def test_running_tasks_stop_an_export(make_study, tmp_path):
         process.communicate()
 
 
-def test_missing_library_is_said_with_the_command_that_installs_it(study, tmp_path):
+@pytest.mark.parametrize("library", ["rocrate", "yaml"])
+def test_missing_library_is_said_with_the_command_that_installs_it(study, tmp_path, library):
     (tmp_path / "block").mkdir()
-    (tmp_path / "block/rocrate.py").write_text("raise ImportError('no rocrate')")
+    (tmp_path / f"block/{library}.py").write_text("raise ImportError('not there')")
     import os
 
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "block")}
