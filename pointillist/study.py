@@ -125,11 +125,9 @@ class Study(Declarations, DataSpace):
 
     def labels(self, job: Any) -> Iterator[str]:
         """Yield the labels that a job wears."""
-        plan = self.plan(job_ids=[job.id])
-        for label in self.definition.labels:
-            text = label.of(plan.facts, job.id)
-            if text is not None:
-                yield text
+        from pointillist.execution.questions import labels_of
+
+        yield from labels_of(self.plan(job_ids=[job.id]), job.id)
 
     def completed_operations(self, job: Any) -> Iterator[str]:
         """Yield the names of the operations whose post-conditions hold for a job."""

@@ -5,7 +5,7 @@ Each is a thin face of what the engine has; nothing of the engine uses them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.directives import Directives, combine, evaluate
@@ -13,6 +13,7 @@ from pointillist.definition.ignoring import IgnoreConditions
 
 if TYPE_CHECKING:
     from pointillist.definition.conditions import Condition
+    from pointillist.definition.declarations import Declarations
     from pointillist.definition.operations import Operation
 
 Jobs = tuple[Any, ...]
@@ -55,10 +56,10 @@ class ConditionsByFunction:
     def __init__(self, kind: str) -> None:
         self._kind = kind
 
-    def __get__(self, _: object, cls: type) -> Callable[[], dict[Callable[..., Any], list[Condition]]]:
+    def __get__(self, _: object, cls: type[Declarations]) -> Callable[[], dict[Callable[..., Any], list[Condition]]]:
         def collect() -> dict[Callable[..., Any], list[Condition]]:
             found: dict[Callable[..., Any], list[Condition]] = {}
-            for registry in _registries(cls):
+            for registry in cls._registries():
                 for function, conditions in registry.conditions[self._kind].items():
                     found.setdefault(function, []).extend(conditions)
             return found
@@ -69,12 +70,10 @@ class ConditionsByFunction:
 class HooksByFunction:
     """``Project._OPERATION_HOOK_REGISTRY``: function -> name of the event -> hooks, of the class itself."""
 
-    def __get__(self, _: object, cls: type) -> dict[Callable[..., Any], dict[str, list[Callable[..., Any]]]]:
-        own = _registries(cls)[0]
+    def __get__(
+        self, _: object, cls: type[Declarations]
+    ) -> dict[Callable[..., Any], dict[str, list[Callable[..., Any]]]]:
+        own = cls._registries()[0]
         return {
             function: {event: list(of) for event, of in vars(hooks).items()} for function, hooks in own.hooks.items()
         }
-
-
-def _registries(cls: type) -> Sequence[Any]:
-    return [one.__dict__["_registry"] for one in cls.__mro__ if "_registry" in one.__dict__]

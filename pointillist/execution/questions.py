@@ -72,7 +72,7 @@ def job_status(
                 raise
             result["_operations_error"] = _in_words(error)
     try:
-        result["labels"] = _labels(project, plan, job.id)
+        result["labels"] = sorted(set(labels_of(plan, job.id)))
     except PointillistError as error:
         if not ignore_errors:
             raise
@@ -113,7 +113,7 @@ def status_of_aggregates(project: Study, aggregates: Iterable[tuple[Any, ...]] |
             row["groups"][name] = _answers(plan, task, remembered.get(project._job_operation_id(one, [name])))
     for row in rows.values():
         if row["aggregate_id"] in plan.workspace.job_ids:
-            row["labels"] = _labels(project, plan, row["aggregate_id"])
+            row["labels"] = sorted(set(labels_of(plan, row["aggregate_id"])))
     return list(rows.values())
 
 
@@ -126,6 +126,7 @@ def _answers(plan: Plan, task: Task, scheduler_status: int | None) -> dict[str, 
     }
 
 
-def _labels(project: Study, plan: Plan, job_id: str) -> list[str]:
-    texts = (label.of(plan.facts, job_id) for label in project.definition.labels)
-    return sorted({text for text in texts if text is not None})
+def labels_of(plan: Plan, job_id: str) -> Iterator[str]:
+    """Yield the labels that a job wears."""
+    texts = (label.of(plan.facts, job_id) for label in plan.definition.labels)
+    return (text for text in texts if text is not None)
