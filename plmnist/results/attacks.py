@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from plmnist.config import Configuration
 from plmnist.data import data_hashes
 from plmnist.errors import ResultError
-from plmnist.results.files import Write, json_bytes, sha256, write_in_order
+from plmnist.results.files import Write, json_bytes, load_verified, sha256, write_in_order
 from plmnist.results.records import (
     ATTACK_FORMAT,
     ATTACK_RECORD,
@@ -163,18 +163,9 @@ def load_examples(folder: Path | str) -> dict[str, np.ndarray[Any, Any]]:
     """
     import numpy as np
 
-    path, expected = Path(folder) / EXAMPLES, load_attack(folder).get("examples_sha256")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ResultError(
-            f"{path} cannot be read: {error.strerror}", hint="Attack again: plmnist attack --force"
-        ) from error
-    if sha256(content) != expected:
-        raise ResultError(
-            f"{path} is not the file that {ATTACK_RECORD} names: its SHA-256 is {sha256(content)}, expected {expected}",
-            hint="Attack again: plmnist attack --force",
-        )
+    expected = load_attack(folder).get("examples_sha256")
+    called, hint = f"the file that {ATTACK_RECORD} names", "Attack again: plmnist attack"
+    content = load_verified(Path(folder) / EXAMPLES, expected, called=called, hint=hint)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from plmnist.errors import ResultError
 
-__all__ = ["Write", "json_bytes", "load_json", "sha256", "write_atomically", "write_in_order"]
+__all__ = ["Write", "json_bytes", "load_json", "load_verified", "sha256", "write_atomically", "write_in_order"]
 
 Write = Callable[[Path, Mapping[str, bytes]], None]
 """Writes files of a folder in their order; :func:`write_in_order` is one."""
@@ -90,6 +90,19 @@ def load_json(path: Path, *, hint: str) -> Any:
         raise ResultError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
     except ValueError as error:
         raise ResultError(f"{path} is not valid JSON: {error}", hint="Mend or remove the file.") from error
+
+
+def load_verified(path: Path, expected: str | None, *, called: str, hint: str) -> bytes:
+    """Return the content of a file whose SHA-256 a record names; `called` says what it should be."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ResultError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+    if (found := sha256(content)) != expected:
+        raise ResultError(
+            f"{path} is not {called}: its SHA-256 is {found}, expected {expected}", hint=f"{hint} --force"
+        )
+    return content
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plmnist.config import OPTIONAL, Configuration
 from plmnist.data import data_hashes
 from plmnist.errors import ResultError
-from plmnist.results.files import Write, json_bytes, load_json, sha256, write_in_order
+from plmnist.results.files import Write, json_bytes, load_json, load_verified, sha256, write_in_order
 from plmnist.results.records import (
     ATTACK_RECORDS,
     CHECKS,
@@ -175,21 +175,9 @@ def load_network(folder: Path | str) -> Classifier:
     ResultError
         If the network or its record is missing or damaged.
     """
-    folder = Path(folder)
-    record = load_train(folder)
-    try:
-        content = (folder / MODEL).read_bytes()
-    except OSError as error:
-        raise ResultError(
-            f"{folder / MODEL} cannot be read: {error.strerror}", hint="Train it again: plmnist train"
-        ) from error
-    if sha256(content) != record["model_sha256"]:
-        raise ResultError(
-            f"{folder / MODEL} is not the network of {TRAIN_RECORD}: its SHA-256 is {sha256(content)}, "
-            f"expected {record['model_sha256']}",
-            hint="Train it again: plmnist train --force",
-        )
-    return _unpack_network(content)
+    expected = load_train(folder)["model_sha256"]
+    called, hint = f"the network of {TRAIN_RECORD}", "Train it again: plmnist train"
+    return _unpack_network(load_verified(Path(folder) / MODEL, expected, called=called, hint=hint))
 
 
 def _adversary_entry(config: Configuration) -> dict[str, dict[str, float]]:
