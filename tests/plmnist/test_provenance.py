@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from dying import DIE_AT
 
 from plmnist import surroundings
 from plmnist.batch import attack_folders, check_folders, train_folders
@@ -114,24 +115,14 @@ def test_a_finished_folder_gets_no_new_record(make_folder):
     assert names(folder) == ["train.json"]
 
 
-WRITE_AND_DIE = """
-import json, os, signal, sys
+WRITE_AND_DIE = f"""{DIE_AT}
+import json, sys
 from pathlib import Path
 from plmnist import results
 from plmnist.provenance import Recorder
 
-folder, source, part, left = sys.argv[1], Path(sys.argv[2]), sys.argv[3], [int(sys.argv[4])]
-
-def deadly(function):
-    def step(*arguments, **options):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return step
-
-for name in ("fsync", "replace", "unlink", "rename", "mkdir"):
-    setattr(os, name, deadly(getattr(os, name)))
+folder, source, part = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+die_at(int(sys.argv[4]), "fsync", "replace", "unlink", "rename", "mkdir")
 
 class Quiet:
     started = done = lambda *_: None
@@ -146,7 +137,7 @@ elif part == "fgsm":
     files = dict(zip(("record", "examples", "figure"), map(read, ("fgsm.json", "fgsm_examples.npz", "fgsm.png"))))
     results.save_attack(Path(folder), **files, write=write)
 else:
-    results.save_record(Path(folder), part, read(f"{part}.json"), write=write)
+    results.save_record(Path(folder), part, read(part + ".json"), write=write)
 recorder.done(folder, "a note")
 """
 

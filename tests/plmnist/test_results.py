@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dying import DIE_AT
 
 from plmnist import results
 from plmnist.attacks import attack_fgsm
@@ -264,22 +265,13 @@ def test_files_of_which_one_can_not_be_written_stay_as_they_were(tmp_path, monke
     assert contents(tmp_path) == {"a": b"old a", "b": b"old b"}
 
 
-SAVE_AND_DIE = """
-import os, signal, sys
+SAVE_AND_DIE = f"""{DIE_AT}
+import sys
 from pathlib import Path
 from plmnist import results
 
-folder, files, left = Path(sys.argv[1]), Path(sys.argv[2]), [int(sys.argv[3])]
-
-def deadly(function):
-    def step(*arguments, **options):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return step
-
-os.fsync, os.replace, os.unlink = deadly(os.fsync), deadly(os.replace), deadly(os.unlink)
+folder, files = Path(sys.argv[1]), Path(sys.argv[2])
+die_at(int(sys.argv[3]), "fsync", "replace", "unlink")
 read = lambda name: (files / name).read_bytes()
 if sys.argv[4] == "train":
     results.save_training(folder, results.TrainFiles(read("model"), read("history"), read("train")))
