@@ -137,9 +137,10 @@ def writing(n: int, network: Classifier) -> list[list[str]]:
 
 
 def _write(folder: Path, trained: Trained, recorder: Recorder) -> None:
-    recorder.started(str(folder))
-    results.save_training(folder, results.TrainFiles.of(trained))
-    recorder.done(str(folder), "trained")
+    name = str(folder)
+    recorder.started(name)
+    results.save_training(folder, results.TrainFiles.of(trained), write=recorder.writer(name, "trained"))
+    recorder.done(name, "trained")
 
 
 class _Silent:
