@@ -74,7 +74,9 @@ def test_network_left_in_training_mode_is_caught(network, digits):
 
 
 def test_network_without_a_gradient_is_caught(network, digits):
-    assert warnings_of(Rounded(network).eval(), digits.test) >= {"zero gradients", "saturation"}
+    found = warnings_of(Rounded(network).eval(), digits.test)
+    assert "zero gradients" in found
+    assert "saturation" not in found  # its gradient is zero in every precision
 
 
 def test_gradient_that_points_the_wrong_way_is_caught(network, digits):
