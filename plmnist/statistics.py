@@ -4,8 +4,8 @@ Over seeds
     A combination of parameters is trained once for each seed. The standard deviation of those values says how far apart
     seeds are, the t interval where the mean of many more would lie. The test set is the same for all of them.
 Of the test set
-    One network classifies `correct` of `n` images. Wilson's interval says what another test set of that size, drawn the
-    same way, would give for this one network. The seed is fixed.
+    One network classifies `correct` of `n` images. Wilson's interval says which share of all images of that kind this
+    one network may classify correctly, if the test set was drawn from them at random. The seed is fixed.
 
 All functions are pure. Intervals are two-sided, at a level of 95 %, each for itself: where many are looked at, one in
 twenty misses.
@@ -22,6 +22,8 @@ from typing import NamedTuple
 __all__ = ["LEVEL", "Interval", "OverSeeds", "over_seeds", "paired_difference", "t_quantile", "wilson"]
 
 LEVEL = 0.95
+
+ROUNDING = 1e-12
 
 
 class Interval(NamedTuple):
@@ -69,12 +71,15 @@ class OverSeeds:
 
     @property
     def interval(self) -> Interval | None:
-        """Student's t interval for the mean of infinitely many seeds; None for one seed.
+        """Student's t interval for the mean of infinitely many seeds; None for one seed, or seeds of one value.
+
+        Shares are steps of one image, so a few seeds may agree by chance; a standard deviation of 0 would then pass for
+        certainty.
 
         With few seeds it is wide, as it should be: its half width is 8.98 standard deviations for two seeds, 2.48 for
         three, 1.24 for five. It is not cut off at 0 and 1.
         """
-        if self.sd is None:
+        if self.sd is None or self.sd < ROUNDING:
             return None
         half = t_quantile(self.n - 1) * self.sd / math.sqrt(self.n)
         return Interval(self.mean - half, self.mean + half)

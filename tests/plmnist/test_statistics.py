@@ -44,7 +44,8 @@ def test_the_quantile_cuts_off_one_fortieth_of_the_density(degrees_of_freedom):
 def test_intervals_are_those_of_scipy(pairs):
     a, b = ({seed: pair[i] for seed, pair in enumerate(pairs)} for i in (0, 1))
     half_width = stats.t.ppf(0.975, len(b) - 1) * stats.sem(list(b.values()))
-    assert over_seeds(b).interval.half_width == pytest.approx(half_width, abs=1e-9)
+    interval = over_seeds(b).interval
+    assert (interval.half_width if interval else 0.0) == pytest.approx(half_width, abs=1e-9)
     paired = stats.ttest_rel(list(b.values()), list(a.values())).confidence_interval()
     difference = paired_difference(a, b).interval
     assert (difference.low, difference.high) == pytest.approx((paired.low, paired.high), abs=1e-9)
@@ -68,6 +69,13 @@ def test_one_seed_has_a_mean_and_no_spread():
     assert (summary.mean, summary.sd, summary.interval) == (0.9, None, None)
 
 
+def test_seeds_of_one_value_give_no_interval():
+    """Neither where they are the same number, nor where they differ in how it was rounded."""
+    assert over_seeds({1: 0.1, 2: 0.1, 3: 0.1}).interval is None
+    assert paired_difference({1: 0.2, 2: 0.0}, {1: 0.3, 2: 0.1}).interval is None
+    assert over_seeds({1: 3 / 10_000, 2: 2 / 10_000}).interval is not None
+
+
 def test_no_seed_is_an_error():
     with pytest.raises(ValueError, match="at least one seed"):
         over_seeds({})
@@ -82,7 +90,8 @@ def test_mean_and_deviation_agree_with_sums_of_squares(values):
     if n > 1:
         squares = sum((value - total / n) ** 2 for value in values.values())
         assert summary.sd == pytest.approx(math.sqrt(squares / (n - 1)), abs=1e-12)
-        assert summary.mean in summary.interval
+        assert (summary.interval is None) == (summary.sd < 1e-12)
+        assert summary.interval is None or summary.mean in summary.interval
 
 
 def test_the_interval_covers_the_truth_in_nineteen_cases_of_twenty():

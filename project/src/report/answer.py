@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from src.parameters import ATTACKS, LABELS, STANDARD, in_words
 from src.report.effects import Effect, effects, varying
-from src.report.facts import DataSetResults
+from src.report.facts import CHANCE, DataSetResults
 
-from plmnist.statistics import OverSeeds, over_seeds
+from plmnist.statistics import OverSeeds, over_seeds, wilson
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def answer(results: DataSetResults) -> Answer:
     trainings = [effect for effect in found if effect.parameter == "training" and effect.before == STANDARD]
     if trainings:
         best = max(trainings, key=lambda effect: effect.robust.mean)
-        question = "Does adversarial training make a small network robust, and what does it cost?"
+        question = "Does adversarial training make a small network more robust, and what does it cost?"
         remarks = [f"It is the best of {len(trainings)} adversarial trainings; its interval does not know that."]
         remarks = remarks[: len(trainings) > 1] + _remarks(results, best)
         return Answer(question, _of_training(results, best), remarks, best)
@@ -61,7 +61,7 @@ def points(value: float) -> str:
 
 def percent(value: float) -> str:
     """Return a share in per cent."""
-    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%".replace("-", "\N{MINUS SIGN}")
 
 
 def is_decided(difference: OverSeeds) -> bool:
@@ -133,15 +133,19 @@ def _from_to(effect: Effect) -> str:
 def _with_interval(difference: OverSeeds, *, named: bool = False) -> str:
     text = f"{points(difference.mean)}\N{NO-BREAK SPACE}points"
     if difference.interval is None:
-        return f"{text} (one seed gives no interval)" if named else text
+        return f"{text} ({_why_none(difference)})" if named else text
     low, high = difference.interval
     start = f"95\N{NO-BREAK SPACE}% interval over {difference.n} seeds: " if named else ""
     return f"{text} ({start}{points(low)} to {points(high)})"
 
 
+def _why_none(summary: OverSeeds) -> str:
+    return "one seed gives no interval" if summary.n == 1 else f"the same for all {summary.n} seeds, so no interval"
+
+
 def _interval_of_share(summary: OverSeeds) -> str:
     if summary.interval is None:
-        return "one seed gives no interval"
+        return _why_none(summary)
     low, high = summary.interval
     return f"95\N{NO-BREAK SPACE}% interval over {summary.n} seeds: {percent(low)} to {percent(high)}"
 
@@ -157,6 +161,10 @@ def _remarks(results: DataSetResults, effect: Effect | None) -> list[str]:
             remarks.append(f"PGD is missing for {lacking} of {len(results.attacked)} networks, so FGSM is compared.")
         remarks.append("FGSM is a weak attack: what withstands it is an upper bound on robustness.")
     remarks += fewer_images(results)
+    guessing = sum(wilson(n.clean.numerator or 0, n.clean.denominator).low <= CHANCE for n in results.attacked)
+    if guessing:
+        share = f"{guessing} of {len(results.attacked)} networks {'does' if guessing == 1 else 'do'}"
+        remarks.append(f"{share} no better than guessing without attack; how robust such a network is says nothing.")
     n_settings = len(results.settings())
     if n_settings > 1 and effect is None:
         remarks.append("No two networks differ in one parameter only and share a seed, so nothing can be compared.")

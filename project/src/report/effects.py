@@ -166,6 +166,14 @@ def with_value(results: DataSetResults, effect: Effect, value: Any) -> list[Netw
     return found if len(found) == effect.n * effect.n_others else []
 
 
+def compared(results: DataSetResults, effect: Effect | None) -> dict[str, list[Network]]:
+    """Return the networks of the two values that an effect compares, in words, or of the first setting without one."""
+    if effect is None:
+        return {"": next(iter(results.settings().values()))}
+    values = (effect.before, effect.after)
+    return {in_words(effect.parameter, value): with_value(results, effect, value) for value in values}
+
+
 def others_of(network: Network, parameter: str) -> tuple[Any, ...]:
     """Return the setting of a network without one of its parameters."""
     return tuple(value for name, value in network.parameters.items() if name != parameter)

@@ -18,6 +18,8 @@ from plmnist.errors import PlmnistError
 from plmnist.measurements import Measurement, measurements, rows_of
 from plmnist.results import load_examples
 
+CHANCE = 0.1  # one class of ten, guessed
+
 PARTS = {
     "part 3, training": ("train.json",),
     "part 4, FGSM": ("fgsm.json",),
@@ -93,6 +95,14 @@ class Network:
                     return load_examples(job.folder)
                 except PlmnistError:
                     return None
+        return None
+
+    def confusions(self, attack: str, epsilon: float) -> tuple[Any, Any] | None:
+        """Return the images of an attack by true and predicted class, before and after it, if that was counted."""
+        for job in self.jobs:
+            record = job.record(f"{attack}.json") if job.parameters["fgsm_epsilon"] == epsilon else None
+            if isinstance(record, dict) and "adversarial_confusion" in record:
+                return record["clean_confusion"], record["adversarial_confusion"]
         return None
 
     def fgsm_on_same_images(self, epsilon: float) -> Measurement | None:

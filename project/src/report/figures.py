@@ -1,6 +1,6 @@
 """The figures of the report, each small enough to be read on a phone.
 
-Bands and bars are 95 % t intervals over seeds; without a second seed there is none.
+Bands and bars are 95 % t intervals over seeds; where there is none, with one seed or one value, they have no width.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,14 +12,13 @@ from src.drawing import COLOURS, INK, MARKERS, QUIET, new_figure, style
 from src.figures import draw_panel, lines_along
 from src.parameters import ATTACKS, LABELS, in_words
 from src.report.answer import describe_effect
-from src.report.effects import Effect, values_of, varying, with_value
-from src.report.facts import DataSetResults, Network
+from src.report.effects import Effect, compared, values_of, varying, with_value
+from src.report.facts import CHANCE, DataSetResults, Network
 
 from plmnist.statistics import OverSeeds, over_seeds
 
 PANEL, WIDE = (4.4, 3.2), (4.8, 3.8)
 EPSILON = "epsilon (pixel units, black 0 to white 1)"
-CHANCE = 0.1
 
 _DASHES = {"fgsm": "--", "pgd": "-", "noise": ":"}
 _ATTACK_COLOURS = {"fgsm": COLOURS[0], "pgd": COLOURS[1], "noise": QUIET}
@@ -70,12 +69,8 @@ def success_figure(results: DataSetResults, effect: Effect | None) -> Figure:
     """Share of the images classified correctly before that each attack turns, for the two values that are compared."""
     figure = new_figure(*WIDE)
     axis = figure.subplots()
-    if effect is None:
-        compared = {"": next(iter(results.settings().values()))}
-    else:
-        values = (effect.before, effect.after)
-        compared = {in_words(effect.parameter, value): with_value(results, effect, value) for value in values}
-    for number, (label, networks) in enumerate(compared.items()):
+    networks_of = compared(results, effect)
+    for number, (label, networks) in enumerate(networks_of.items()):
         colour = COLOURS[number]
         for attack in ("noise", "fgsm", "pgd"):
             _curve(
@@ -84,7 +79,7 @@ def success_figure(results: DataSetResults, effect: Effect | None) -> Figure:
         if label:
             axis.plot([], [], color=colour, linewidth=1.8, label=label)
     for attack in ("pgd", "fgsm", "noise"):
-        if any(attack in network.curves for networks in compared.values() for network in networks):
+        if any(attack in network.curves for networks in networks_of.values() for network in networks):
             axis.plot([], [], color=INK, linestyle=_DASHES[attack], linewidth=1.4, label=ATTACKS[attack])
     axis.axvline(results.epsilon, color=QUIET, linewidth=0.9)
     axis.set_ylim(-0.02, 1.02)
@@ -262,10 +257,14 @@ def _band(
     axis.plot(
         x, means, color=colour, linestyle=dashes, marker=marker or None, markersize=4.5, linewidth=1.8, label=label
     )
-    intervals = [summary.interval for summary in points]
-    if all(interval is not None for interval in intervals):
-        low, high = [i.low for i in intervals if i], [i.high for i in intervals if i]
-        axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    axis.fill_between(
+        x,
+        [mean - _half_width(summary) for mean, summary in zip(means, points, strict=True)],
+        [mean + _half_width(summary) for mean, summary in zip(means, points, strict=True)],
+        color=colour,
+        alpha=0.18,
+        linewidth=0,
+    )
 
 
 def _frame(axis: Axes, results: DataSetResults) -> None:
