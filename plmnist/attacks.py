@@ -19,6 +19,7 @@ from plmnist.data import ImageSet
 from plmnist.device import device_name, device_of, repeatable
 from plmnist.errors import ConfigurationError
 from plmnist.evaluation import evaluation_mode, one_thread
+from plmnist.model import NUM_CLASSES
 from plmnist.perturbations import Attack, FastGradientSign, Target
 
 __all__ = [
@@ -138,6 +139,15 @@ class AttackResult:
         is_fooled = torch.cat([self.clean_predictions[None], self.predictions]) != self.labels
         budgets = is_fooled.new_tensor([0.0, *(counts.epsilon for counts in self.counts)], dtype=torch.float64)
         return budgets[:, None].expand(is_fooled.shape).where(is_fooled, torch.inf).amin(0)
+
+    def confusion(self, which: int | None) -> Tensor:
+        """Count the images by class, true (rows) and predicted (columns), int64, shape (10, 10).
+
+        The predictions are those at one of the epsilons, given by its place, or those before the attack for None.
+        """
+        predictions = self.clean_predictions if which is None else self.predictions[which]
+        cells = torch.bincount(NUM_CLASSES * self.labels + predictions, minlength=NUM_CLASSES**2)
+        return cells.reshape(NUM_CLASSES, NUM_CLASSES)
 
     def at(self, epsilons: Sequence[float]) -> AttackResult:
         """Return the outcome at some of the epsilons."""

@@ -45,6 +45,8 @@ IMAGE_LIMITS = {"clean_correct": 0.02, "smallest_epsilon": 0.15, "adversarial": 
 """Of each array with an entry for every image, or pixel: the share of entries that differ. Measured: up to 0.006, 0.065
 and 0.041."""
 
+_COUNTS = ("_correct", "_given_clean", "_confusion")
+
 _NEVER_COMPARED = ("clean_prediction", "adversarial_prediction")
 """Of ten images, one of which is a tenth already."""
 
@@ -81,7 +83,7 @@ def compare_records(original: Path, again: Path) -> Comparison:
     for name, one, other, n in _pairs(left, right):
         if name.endswith("_sha256") or name.endswith(("_acc", "_acc_given_clean")):
             continue
-        if _are_numbers(one, other) and (name.endswith(("_correct", "_given_clean")) or name == "n_zero_gradient"):
+        if _are_numbers(one, other) and (name.endswith(_COUNTS) or name == "n_zero_gradient"):
             _widen(largest, "images", abs(one - other), max(COUNT_ALWAYS, COUNT_LIMIT * n))
         elif _are_numbers(one, other) and name.endswith("_loss"):
             _widen(largest, "share of a loss", abs(one - other) / (abs(one) or 1.0), LOSS_LIMIT)

@@ -205,6 +205,7 @@ class _Folder:
             yield from _wrong_rate(name, "clean_acc", record["clean_acc"], record["clean_correct"], record["n_test"])
         for where, point in [("", record), *((f" at epsilon {p.get('epsilon')}", p) for p in record["curve"])]:
             yield from _wrong_point(name, where, point, record)
+        yield from _wrong_confusions(name, record)
         if record["epsilon"] not in [point.get("epsilon") for point in record["curve"]]:
             yield f"{name}: its curve lacks its own epsilon, {record['epsilon']}"
         files = {"examples_sha256": results.EXAMPLES, "figure_sha256": results.FIGURE}
@@ -329,6 +330,27 @@ def _wrong_point(name: str, where: str, point: Mapping[str, Any], record: Mappin
         yield from _wrong_rate(name, f"{attack}_acc_given_clean{where}", of_clean, given, record["clean_correct"])
     except (KeyError, TypeError, AttributeError):
         yield f"{name}: an entry is missing or no number{where}"
+
+
+def _wrong_confusions(name: str, record: Mapping[str, Any]) -> Iterator[str]:
+    """Hold the images counted by class, where a record has them, against its other counts."""
+    of_class = set()
+    for when in ("clean", "adversarial"):
+        entry = f"{when}_confusion"
+        if entry not in record:
+            continue
+        try:
+            of_class.add(tuple(sum(row) for row in record[entry]))
+            counted = sum(map(sum, record[entry])), sum(row[i] for i, row in enumerate(record[entry]))
+        except (TypeError, IndexError):
+            yield f"{name}: {entry} is no matrix of counts"
+            continue
+        told = record["n_test"], record.get(f"{when}_correct")
+        if counted != told:
+            sentence = "{} has {} images, {} of them right, the record counts {} and {}"
+            yield f"{name}: {sentence.format(entry, *counted, *told)}"
+    if len(of_class) > 1:
+        yield f"{name}: clean_confusion and adversarial_confusion are of other images"
 
 
 def _wrong_outcomes(smallest: Any, record: Mapping[str, Any]) -> Iterator[str]:

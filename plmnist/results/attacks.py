@@ -70,6 +70,8 @@ def attack_record(
         "clean_acc": main.clean_acc,
         **_curve_point(main, attack.name),
         "curve": [_curve_point(counts, attack.name) for counts in sorted(result.counts, key=lambda c: c.epsilon)],
+        "clean_confusion": result.confusion(None).tolist(),
+        "adversarial_confusion": result.confusion(0).tolist(),
         "model_sha256": model_sha256,
         **{name: sha256(content) for name, content in files.items() if content is not None},
         "data_sha256": data_hashes(config.dataset),
@@ -138,9 +140,11 @@ def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
     ``clean_correct``, ``adversarial_correct``, ``adversarial_correct_given_clean`` (before and after) and
     ``n_zero_gradient``; the rates ``clean_acc`` and ``<attack>_acc`` (of all ``n_test``) and
     ``<attack>_acc_given_clean`` (of ``clean_correct``; null if there are none); ``curve``, a list with epsilon, counts
-    and rates for every epsilon; hashes of the network attacked, of the data and, for FGSM, the examples and the
-    figure; ``device`` as in :func:`load_train`. If not all test images were attacked, ``subset`` says how many
-    (``first``) of how many (``of``), and ``n_test`` and all counts are about these.
+    and rates for every epsilon; ``clean_confusion`` and ``adversarial_confusion``, the number of images by true class
+    (ten rows) and predicted one (ten columns), before the attack and at `epsilon`; hashes of the network attacked, of
+    the data and, for FGSM, the examples and the figure; ``device`` as in :func:`load_train`. If not all test images
+    were attacked, ``subset`` says how many (``first``) of how many (``of``), and ``n_test`` and all counts are about
+    these.
 
     Raises
     ------

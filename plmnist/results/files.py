@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,13 @@ def load_verified(path: Path, expected: str | None, *, called: str, hint: str) -
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    # Lists of whole numbers, such as the rows of a matrix, on one line. No string holds a line break as it is.
+    return (re.sub(r"\[\n[\d\s,]+\]", _on_one_line, text) + "\n").encode()
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return f"[{', '.join(found.group()[1:-1].replace(',', ' ').split())}]"
 
 
 def sha256(content: bytes) -> str:

@@ -104,6 +104,8 @@ def test_weights_that_are_no_numbers_are_beyond_tolerance(pair):
         ("fgsm.json", lambda r: add(r["curve"][3], "adversarial_correct", 5), True),
         ("fgsm.json", lambda r: add(r["curve"][3], "adversarial_correct", 6), False),
         ("fgsm.json", lambda r: r["curve"].pop(), False),
+        ("fgsm.json", lambda r: add(r["clean_confusion"][3], 5, 5), True),
+        ("fgsm.json", lambda r: add(r["clean_confusion"][3], 5, 6), False),
         ("checks.json", lambda r: r["checks"][4].update(sentence="Said otherwise."), True),
         ("checks.json", lambda r: r["checks"][4].update(passed="perhaps"), False),
         ("checks.json", lambda r: r["checks"].pop(), False),

@@ -20,6 +20,7 @@ from plmnist.attacks import attack_fgsm
 from plmnist.errors import ResultError
 from plmnist.perturbations import FastGradientSign
 from plmnist.results import TrainFiles
+from plmnist.results.files import json_bytes
 from plmnist.training import train
 
 
@@ -201,6 +202,19 @@ def test_attack_record_has_counts_rates_and_curve(folder, trained, digits):
     assert record["fgsm_acc_given_clean"] == record["adversarial_correct_given_clean"] / record["clean_correct"]
     assert [point["epsilon"] for point in record["curve"]] == [0.0, 0.05, 0.2]
     assert record["curve"][0]["adversarial_correct"] == record["clean_correct"]
+    for entry, predictions in (("clean", result.clean_predictions), ("adversarial", result.predictions[0])):
+        counted = [[0] * 10 for _ in range(10)]
+        for true, predicted in zip(result.labels.tolist(), predictions.tolist(), strict=True):
+            counted[true][predicted] += 1
+        assert record[f"{entry}_confusion"] == counted
+        assert sum(counted[i][i] for i in range(10)) == record[f"{entry}_correct"]
+
+
+def test_rows_of_numbers_stand_on_one_line_and_nothing_else_changes():
+    value = {"rows": [[1, 0], [20, 3]], "empty": [], "text": "[\n 1,\n 2]", "rates": [0.5, None], "objects": [{"a": 1}]}
+    written = json_bytes(value).decode()
+    assert json.loads(written) == value
+    assert '"rows": [\n    [1, 0],\n    [20, 3]\n  ]' in written
 
 
 def test_examples_are_read_as_they_were_packed_and_only_if_they_are_those_of_the_record(folder, trained, digits):

@@ -49,6 +49,18 @@ def edit(path: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(record, indent=2) + "\n")
 
 
+def _move(row: list, here: int, there: int) -> None:
+    """Count one image of a class as another."""
+    row[here] -= 1
+    row[there] += 1
+
+
+def _swap(matrix: list[list[int]]) -> None:
+    """Let one image of a class that was taken for 1 be of another class that was."""
+    matrix[3][1] += 1
+    matrix[5][1] -= 1
+
+
 def test_a_sound_folder_has_no_problems(root):
     for name in ("a", "b"):
         assert verify_folder(root / name, needed=("fgsm", "pgd")) == []
@@ -92,6 +104,9 @@ def test_every_bit_of_a_weight_counts(root):
         ("fgsm.json", lambda r: r["curve"].clear(), "its curve lacks its own epsilon"),
         ("fgsm.json", lambda r: r.update(clean_correct=0, clean_acc=0.0), "images that are classified correctly"),
         ("fgsm.json", lambda r: r.pop("examples_sha256"), "lacks examples_sha256"),
+        ("fgsm.json", lambda r: _move(r["clean_confusion"][3], 3, 5), "clean_confusion has 359 images"),
+        ("pgd.json", lambda r: r["adversarial_confusion"].insert(0, None), "no matrix of counts"),
+        ("pgd.json", lambda r: _swap(r["adversarial_confusion"]), "are of other images"),
         ("fgsm_legacy.json", lambda r: r.update(fgsm_legacy_acc=0.0), "fgsm_legacy_acc"),
         ("provenance/train.json", lambda r: r.update(schema="other"), "is not of the schema"),
         ("provenance/fgsm.json", lambda r: r["inputs"].update(model_sha256="0"), "names another network"),

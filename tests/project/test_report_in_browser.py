@@ -62,6 +62,15 @@ def test_tables_and_images_scroll_inside_themselves_on_a_phone(browser, page):
     assert all(outer <= 360 for _, outer in widths)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_which_class_is_taken_for_which_is_seen_whole(browser, page, width):
+    browser.open(page, width=width)
+    boxes = "return [...document.querySelectorAll('.matrix .scroll')].map(e => [e.scrollWidth, e.clientWidth])"
+    widths = browser.ask(boxes)
+    assert len(widths) == 4
+    assert all(inner <= outer for inner, outer in widths)
+
+
 def test_the_table_sorts_by_a_column_both_ways_also_with_the_keyboard(browser, page):
     browser.open(page)
     heads = browser.ask(

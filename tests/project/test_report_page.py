@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from src import report, seed_analysis
 from src.report import is_up_to_date, write_report
+from src.report.confusion import describe_largest
 
 import plmnist
 from plmnist.batch import attack_folders
+from plmnist.data import load_test
+from plmnist.evaluation import logits_of
 from plmnist.provenance import load_provenance
+from plmnist.results import load_network
 from plmnist.verification import verify_folder
 
 ORIGIN = re.compile(r"<!-- About the run.*?<!-- End of what is about the run", re.DOTALL)
@@ -71,7 +75,7 @@ class Outline(HTMLParser):
 
 def test_the_answer_is_on_the_page_with_its_interval(workspace):
     page = report_of(workspace)
-    assert "Does adversarial training make a small network robust, and what does it cost?" in page
+    assert "Does adversarial training make a small network more robust, and what does it cost?" in page
     answer = re.search(r'<p class="answer">(.*?)</p>', page).group(1)
     assert "under PGD at epsilon 0.1 from" in answer
     assert "interval over 2 seeds" in answer
@@ -349,3 +353,55 @@ def test_success_is_counted_from_what_was_right_before(workspace):
     assert "share of images turned" in figure
     for word in ("standard training", "training with PGD", "FGSM", "uniform noise"):
         assert word in figure
+
+
+def matrices_of(page: str) -> dict[str, list[list[str]]]:
+    """Return the cells of each matrix of classes on a page, by title."""
+    figures = re.findall(r'<figure class="matrix"><figcaption>(.*?)</figcaption>(.*?)</figure>', page, re.DOTALL)
+    return {
+        title: [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r'<tr><th scope="row">.*?</tr>', text)]
+        for title, text in figures
+    }
+
+
+def test_classes_are_counted_as_the_networks_answer(workspace):
+    """The networks of the two seeds are asked once more, image by image."""
+    found = matrices_of(report_of(workspace))
+    assert list(found) == [
+        f"{training}, {condition}"
+        for training in ("Standard training", "Training with PGD, epsilon 0.1")
+        for condition in ("without attack", "under PGD")
+    ]
+    images = load_test("digits")
+    counts = [[0] * 10 for _ in range(10)]
+    for folder in workspace.iterdir():
+        point = state_point(folder)
+        if point["dropout_prob"] == 0.0 and point.get("training") is None:
+            answers = logits_of(load_network(folder), images).argmax(1).tolist()
+            for true, answered in zip(images.labels.tolist(), answers, strict=True):
+                counts[true][answered] += 1
+    for row, cells in zip(counts, found["Standard training, without attack"], strict=True):
+        for n, text in zip(row, cells, strict=True):
+            share = 100 * n / sum(row)
+            assert text == ("" if n == 0 else "&lt;1" if share < 0.5 else f"{share:.0f}")
+
+
+def test_without_the_classes_of_one_network_there_is_no_matrix(workspace):
+    """Records of before that entry was there."""
+    path = next(f for f in workspace.iterdir() if state_point(f).get("training") == "pgd") / "pgd.json"
+    record = json.loads(path.read_bytes())
+    del record["clean_confusion"], record["adversarial_confusion"]
+    path.write_text(json.dumps(record))
+    assert "Which class is taken for which" not in report_of(workspace)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ([[4, 0, 0], [0, 3, 0], [0, 0, 0]], "No image is taken for another class."),
+        ([[6, 0, 2], [0, 2, 2], [1, 0, 9]], "Most often b is taken for c: 50.0 %."),
+        ([[0, 0, 3], [0, 2, 0], [5, 0, 0]], "Most often a is taken for c: 100.0 %."),
+    ],
+)
+def test_the_most_frequent_mistake_is_a_share_of_its_class(counts, words):
+    assert describe_largest(counts, "abc").replace("\N{NO-BREAK SPACE}", " ") == words

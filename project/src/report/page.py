@@ -13,6 +13,7 @@ from src.drawing import COLOURS, GRID, INK, QUIET, as_files
 from src.parameters import ATTACKS, LABELS, in_words
 from src.report import figures
 from src.report.answer import Answer, answer, describe_effect, fewer_images, is_decided, percent, points
+from src.report.confusion import matrices
 from src.report.effects import Effect, effects, effects_by_setting, varying
 from src.report.facts import DataSetResults, Job, Network, Study
 from src.report.gallery import describe_choice, gallery
@@ -161,6 +162,7 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
             album.add(figure, f"{results.name}_learning_{i}", f"Accuracy and loss in each epoch, {title}.", title)
             for i, (title, figure) in enumerate(figures.learning_panels(results, MOST_PANELS), start=1)
         ],
+        "confusions": matrices(results, found.effect),
         "gallery": gallery(results, found.effect),
         "gallery_choice": describe_choice(results, found.effect),
         "columns": names,
