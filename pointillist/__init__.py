@@ -27,6 +27,8 @@ _LATER = {
     "hooks": "pointillist.hooks",
     "labels": "pointillist.labels",
     "scheduling": "pointillist.scheduling",
+    "template": "pointillist.template",
+    "util": "pointillist.util",
     "get_environment": "pointillist.environment:get_environment",
     "init": "pointillist.cli.init:init",
     "redirect_log": "pointillist.execution.tracking:redirect_log",

@@ -157,7 +157,7 @@ class FlowProject(OlderProject):
             How many tasks at once, each in a process of its own (-1: as many as there are cores); by default one, in
             this process.
         timeout
-            Seconds after which a task is ended.
+            Seconds after which a task is ended; by default, or by -1, never.
         num
             How many tasks at most; by default, or by -1, any number.
         num_passes

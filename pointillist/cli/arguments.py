@@ -16,6 +16,11 @@ def count(text: str) -> int:
     return number
 
 
+def count_or_all(text: str) -> int:
+    """Read a number of at least one, or 0 or -1 for as many as there are, which is 0."""
+    return 0 if text in ("0", "-1") else count(text)
+
+
 def limit(text: str) -> int | None:
     """Read how many at most; a negative number stands for no limit, which is None."""
     try:

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pointillist.cli.arguments import add_ignored, count, limit
+from pointillist.cli.arguments import add_ignored, count, count_or_all, limit
 from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.progress import observer_for
 from pointillist.cli.selectors import add_selectors, selected_jobs
@@ -17,7 +17,7 @@ from pointillist.errors import EXIT_AGAIN, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_O
 from pointillist.execution.api import ORDERS, pretended, ranking, start
 from pointillist.execution.planning import chosen_definition, mention_left_out, plan_for, unanswered
 from pointillist.execution.running.machine import count_cores, detect
-from pointillist.execution.running.terms import Rules, Summary
+from pointillist.execution.running.terms import Rules, Summary, at_most
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import State, Task
 from pointillist.wording import counted
@@ -45,11 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-p",
         "--parallel",
-        type=count,
+        type=count_or_all,
         nargs="?",
         const=0,
         metavar="N",
-        help="run up to N tasks at once, within the cores, GPUs and memory there are; without N one for each core",
+        help="run up to N tasks at once, within the cores, GPUs and memory there are; without N or by -1 one for each core",
     )
     parser.add_argument("--pretend", action="store_true", help="print the command lines, run nothing")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     failing = parser.add_argument_group("when tasks fail")
     failing.add_argument("--retry-failed", action="store_true", help="try tasks again that failed in an earlier run")
     failing.add_argument("--retries", type=count, metavar="N", help="try each failing task up to N times more")
-    failing.add_argument("-t", "--timeout", type=_seconds, metavar="S", help="stop a task after S seconds")
+    failing.add_argument("-t", "--timeout", type=_seconds, metavar="S", help="stop a task after S seconds; -1: never")
     failing.add_argument("--fail-fast", action="store_true", help="start nothing more after the first failure")
     failing.add_argument("--keep-going", action="store_true", help="go on with the others; this is the default")
     machine = parser.add_argument_group("what this machine has, instead of what is detected")
@@ -234,11 +234,11 @@ def last_lines(path: str, count: int) -> list[str]:
         return []
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str) -> float | None:
     try:
-        seconds = float(text)
+        seconds = at_most(float(text))
     except ValueError:
         seconds = 0.0
-    if not seconds > 0:
+    if seconds is not None and not seconds > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
     return seconds

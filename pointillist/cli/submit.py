@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pointillist.cli import on_cluster
-from pointillist.cli.arguments import add_ignored, count, limit
+from pointillist.cli.arguments import add_ignored, count, count_or_all, limit
 from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.selectors import add_selectors, selected_jobs
 from pointillist.errors import (
@@ -69,12 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument(
         "-b",
         "--bundle",
-        type=count,
+        type=count_or_all,
         nargs="?",
         const=0,
         default=1,
         metavar="N",
-        help="N tasks to one cluster job; without N all of them to one",
+        help="N tasks to one cluster job; without N, or with 0, all of them to one",
     )
     shape.add_argument(
         "-p",

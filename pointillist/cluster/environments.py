@@ -197,12 +197,19 @@ class DefaultPBSEnvironment(ComputeEnvironment):
     scheduler_type = "pbs"
     template = "pbs.sh"
 
+    @classmethod
+    def add_args(cls, parser: argparse.ArgumentParser) -> None:
+        """Add what to do with the environment variables of the shell that submits."""
+        super().add_args(parser)
+        parser.add_argument(
+            "--no-copy-env", action="store_true", help="leave the variables of this shell out of the cluster job"
+        )
 
-class DefaultTorqueEnvironment(ComputeEnvironment):
+
+class DefaultTorqueEnvironment(DefaultPBSEnvironment):
     """A cluster with TORQUE."""
 
     scheduler_type = "torque"
-    template = "pbs.sh"
 
     @classmethod
     def is_present(cls) -> bool:

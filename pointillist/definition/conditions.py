@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pointillist.definition.aggregates import Aggregate, aggregate_of
 from pointillist.definition.asking import ask
-from pointillist.errors import UserConditionError
+from pointillist.errors import DefinitionError, UserConditionError
 
 if TYPE_CHECKING:
     from pointillist.definition.operations import Operation
@@ -298,6 +298,10 @@ def as_condition(condition: Any, tag: Any = None) -> Condition:
     """Take a condition or any function of jobs as a condition."""
     if isinstance(condition, Condition):
         return condition
+    if not callable(condition):
+        raise DefinitionError(
+            f"{condition!r} can't be a condition.", hint="A condition is a function of the jobs, or isfile, true, ..."
+        )
     return Function(condition, tag)
 
 

@@ -50,7 +50,7 @@ def run_project(
 ) -> None:
     """Run a project from Python; see :meth:`pointillist.project.FlowProject.run`."""
     plan, selection = planned(project, jobs, names, ignore_conditions)
-    num = at_most(num)
+    num, timeout = at_most(num), at_most(timeout)
     if pretend:
         for line in pretended(project, plan, selection, num, retry_failed=retry_failed, order=order):
             print(line)

@@ -109,6 +109,11 @@ def test_names_of_signac_flow_are_there(module: str) -> None:
     assert not [name for name in missing if importlib.util.find_spec(f"{module}.{name}") is None]
 
 
+def test_doors_are_open_without_being_imported_by_name(engine: Any, tmp_path: Path) -> None:
+    doors = "aggregates directives environment environments errors hooks labels project scheduling template util"
+    engine(tmp_path, "-c", f"import pointillist as flow; [getattr(flow, name) for name in {doors.split()}]")
+
+
 def test_a_star_import_gives_every_public_name() -> None:
     names: dict[str, object] = {}
     exec("from pointillist import *", names)

@@ -146,6 +146,7 @@ class TestRun:
         ("options", "times"),
         [
             ({"num": -1}, 3),
+            ({"timeout": -1}, 3),
             ({"num": 0}, 0),
             ({"num_passes": 0}, 0),
             ({"num_passes": None, "num": 7}, 7),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pointillist.execution.running.machine import Machine
 from pointillist.state.journal import Attempt, Outcome
@@ -66,9 +66,12 @@ class Summary:
             self.interrupted.append((task, attempt))
 
 
-def at_most(num: int | None) -> int | None:
-    """Return how many tasks at most, or None for any number: what a negative number stands for."""
-    return None if num is not None and num < 0 else num
+N = TypeVar("N", int, float)
+
+
+def at_most(limit: N | None) -> N | None:
+    """Return a limit, or None for no limit: what a negative number stands for."""
+    return None if limit is not None and limit < 0 else limit
 
 
 @dataclass(frozen=True, kw_only=True)

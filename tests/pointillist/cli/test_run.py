@@ -73,6 +73,25 @@ def test_numbers_and_conditions_are_said_as_in_signac_flow(make_study, words: st
     assert len(list(study.path.glob("workspace/*/a"))) == count
 
 
+@pytest.mark.parametrize("number", [[], ["-1"]])
+def test_as_many_tasks_at_once_as_there_are_cores(make_study, number: list[str]) -> None:
+    study = make_study(
+        """
+        import time
+        @Project.operation
+        def work(job):
+            open(job.fn("there"), "w").close()
+            while not all(os.path.exists(os.path.join(job.path, "..", i, "there")) for i in os.listdir("workspace")):
+                time.sleep(0.02)
+        import os
+        """,
+        {"x": 0},
+        {"x": 1},
+    )
+    assert "2 ended" in study.cli("run", "--cores", "2", "--timeout", "60", "--parallel", *number).stderr
+    assert "no positive number" in study.cli("run", "--parallel", "-2", check=2).stderr
+
+
 @pytest.mark.parametrize("command", ["run", "submit"])
 def test_conditions_and_numbers_that_are_none_are_refused(make_study, command: str) -> None:
     study = make_study(CHAIN, *POINTS)

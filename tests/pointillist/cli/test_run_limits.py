@@ -107,6 +107,16 @@ def test_timeout_ends_a_task_with_its_children_and_nothing_else(make_study) -> N
     assert not [c for c in sleeping if c in (["sleep", "61.5"], ["sleep", "62.5"])]
 
 
+def test_a_negative_timeout_is_none_at_all(make_study) -> None:
+    study = make_study(
+        "@Project.post.isfile('a')\n@Project.operation(cmd=True)\ndef work(job): return f'touch {job.path}/a'"
+    )
+    study.make_jobs({"x": 0})
+    assert "1 completed" in study.cli("run", "--timeout", "-1").stderr
+    for wrong in ("0", "soon", "nan"):
+        assert "no positive number of seconds" in study.cli("run", "--timeout", wrong, check=2).stderr
+
+
 RETRIED = """
 @Project.post.isfile("a")
 @Project.operation(retries=1)

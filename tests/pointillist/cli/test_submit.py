@@ -98,6 +98,24 @@ def test_options_reach_the_script(make_study: Any, monkeypatch: pytest.MonkeyPat
     assert "--array" not in chosen
 
 
+@pytest.mark.parametrize("number", [[], ["0"]])
+def test_all_tasks_go_into_one_bundle(make_study: Any, monkeypatch: pytest.MonkeyPatch, number: list[str]) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")
+    study = make_study(BODY, *POINTS)
+    assert "3 tasks in 1 cluster job (1 submission)" in study.cli("submit", "--pretend", "--bundle", *number).stderr
+    assert "no positive number" in study.cli("submit", "--pretend", "--bundle", "many", check=2).stderr
+
+
+@pytest.mark.parametrize("environment", ["DefaultPBSEnvironment", "DefaultTorqueEnvironment"])
+def test_variables_of_the_shell_go_along_to_pbs_unless_told_otherwise(
+    make_study: Any, monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", environment)
+    study = make_study(BODY, {"x": 0})
+    assert "\n#PBS -V\n" in study.cli("submit", "--pretend").stdout
+    assert "#PBS -V" not in study.cli("submit", "--pretend", "--no-copy-env").stdout
+
+
 def test_request_that_fits_nowhere_is_refused_in_a_sentence(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "AnvilEnvironment")
     study = make_study(BODY.replace('"np": 2', '"np": 500'), *POINTS)

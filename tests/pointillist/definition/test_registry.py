@@ -131,6 +131,14 @@ def test_an_operation_is_no_condition_and_a_condition_no_operation() -> None:
         project.operation(claim)
 
 
+@pytest.mark.parametrize("kind", ["pre", "post"])
+def test_what_is_no_function_of_jobs_is_no_condition(kind: str) -> None:
+    decorate = getattr(new_project(), kind)
+    for declare in (decorate, decorate.not_):
+        with pytest.raises(FlowProjectDefinitionError, match="'done' can't be a condition"):
+            declare("done")
+
+
 @pytest.mark.parametrize("what", ["conditions", "hooks"])
 def test_conditions_and_hooks_of_what_is_no_operation_are_refused(what: str) -> None:
     project = new_project()

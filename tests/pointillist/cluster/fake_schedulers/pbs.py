@@ -44,7 +44,7 @@ def _qsub(queue: Queue, arguments: Sequence[str], cwd: str) -> Reply:
     asked: dict[str, str] = {}
     while words:
         key = words.pop(0).lstrip("-")
-        value = "" if key == "h" else words.pop(0)
+        value = "" if key in ("h", "V") else words.pop(0)
         asked[f"{key} {value.partition('=')[0]}" if key in ("l", "W") else key] = value
     indices, limit = expand(asked["J"]) if "J" in asked else (None, None)
     if asked.get("q", "main") not in ("main", "short"):

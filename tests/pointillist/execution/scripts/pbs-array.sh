@@ -4,6 +4,7 @@
 #PBS -j oe
 #PBS -o 'logs/train-0123-^array_index^.out'
 #PBS -J 0-2
+#PBS -V
 #PBS -l select=1:ncpus=2:mpiprocs=1:ompthreads=2:ngpus=1:mem=4194304kb
 
 set -e

@@ -3,6 +3,7 @@
 #PBS -l walltime=00:30:00
 #PBS -j oe
 #PBS -o logs/train-0123.out
+#PBS -V
 #PBS -l select=2:ncpus=4:mpiprocs=1:ompthreads=4
 
 set -e

@@ -3,6 +3,7 @@
 #PBS -l walltime=01:30:00
 #PBS -j oe
 #PBS -o logs/train-0123.out
+#PBS -V
 #PBS -l select=4:ncpus=2:mpiprocs=1:ompthreads=2:mem=2097152kb
 
 set -e

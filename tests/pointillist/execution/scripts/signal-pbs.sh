@@ -4,6 +4,7 @@
 #PBS -j oe
 #PBS -o logs/train-0123.out
 #PBS -r y
+#PBS -V
 #PBS -l select=1:ncpus=4:mpiprocs=1:ompthreads=4
 
 set -e

@@ -4,6 +4,7 @@
 #PBS -l walltime=01:30:00
 #PBS -j oe
 #PBS -o logs/train-0123.out
+#PBS -V
 #PBS -l nodes=1:ppn=8
 
 set -e
