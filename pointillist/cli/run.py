@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=0,
         metavar="N",
-        help="run up to N tasks at once, within the cores, GPUs and memory there are; without N or by -1 one for each core",
+        help="run up to N tasks at once, within the cores, GPUs and memory there are; without N or by -1 one a core",
     )
     parser.add_argument("--pretend", action="store_true", help="print the command lines, run nothing")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")

@@ -1,7 +1,8 @@
-"""The ids under which schedulers know tasks, as signac-flow 0.29.1 makes them, and what a group says of its operations."""
+"""The ids under which schedulers know tasks, as signac-flow 0.29.1 makes them, and the lines that groups write."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -46,10 +47,10 @@ def test_an_aggregate_of_several_jobs_has_an_id_of_its_own(tmp_path: Any) -> Non
 
 
 def test_states_on_the_cluster_have_the_numbers_that_are_stored() -> None:
-    alone = dict(unknown=1, registered=2, inactive=3, submitted=4, held=5, queued=6, active=7, error=8)
-    together = dict(registered=9, inactive=10, submitted=11, held=12, queued=13, active=14, error=15)
-    groups = {f"group_{name}": number for name, number in together.items()}
-    assert {one.name: int(one) for one in JobStatus} == alone | groups | {"placeholder": 127, "user": 128}
+    words = ["registered", "inactive", "submitted", "held", "queued", "active", "error"]
+    names = ["unknown", *words, *(f"group_{word}" for word in words)]
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    assert {one.name: int(one) for one in JobStatus} == numbers | {"placeholder": 127, "user": 128}
     job = ClusterJob("its name", JobStatus.active)
     assert (job.name(), str(job), job.status()) == ("its name", "its name", JobStatus.active)
     assert [FlowProject.ALIASES[one] for one in ("queued", "active", "group_held")] == ["Q", "A", "GH"]
@@ -64,15 +65,12 @@ def test_options_and_directives_of_a_group_are_in_the_lines_of_its_operations(
     group = Project.make_group("both", run_options="--debug")
     group(directives={"nranks": 3})(Project.operation("first", directives={"nranks": 2})(lambda job: None))
     group(Project.operation("second", cmd=True, directives={"omp_num_threads": 4})(lambda job: "echo"))
-    project = Project(workspace.path, entrypoint={"executable": "py", "path": "p.py"})
+    project = Project(workspace.path, entrypoint={"path": "p.py"})
 
     def lines(*names: str) -> list[str]:
         project.run(names=names, pretend=True, jobs=[workspace.open_job({"x": 0})])
         return sorted(capsys.readouterr().out.splitlines())
 
-    one = workspace.open_job({"x": 0}).id
-    assert lines("first", "second") == ["export OMP_NUM_THREADS=4; echo", f"mpiexec -n 2 py p.py exec first {one}"]
-    assert lines("both") == [
-        "export OMP_NUM_THREADS=4; echo",
-        f"mpiexec -n 3 py p.py exec first {one} --debug",
-    ]
+    first, shell = f"{sys.executable} p.py exec first {workspace.open_job({'x': 0}).id}", "OMP_NUM_THREADS=4; echo"
+    assert lines("first", "second") == [f"export {shell}", f"mpiexec -n 2 {first}"]
+    assert lines("both") == [f"export {shell}", f"mpiexec -n 3 {first} --debug"]
