@@ -6,6 +6,7 @@ Decides; starts nothing. Cores, GPUs and memory are slots: a task starts when wh
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -152,7 +153,7 @@ def detect(
     """
     return Machine(
         cores=max(count_cores(), processes) if cores is None else cores,
-        gpus=_visible_gpus() if gpus is None else tuple(str(number) for number in range(gpus)),
+        gpus=_visible_gpus() if gpus is None else _so_many_gpus(gpus),
         memory_gb=_memory_gb() if memory_gb is None else memory_gb,
     )
 
@@ -173,6 +174,13 @@ def _visible_gpus() -> tuple[str, ...]:
             answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True)
             return tuple(str(number) for number, line in enumerate(answer.stdout.splitlines()) if line)
     return ()
+
+
+def _so_many_gpus(count: int) -> tuple[str, ...]:
+    """Name so many GPUs: those that are visible before others, which may be somebody else's."""
+    visible = _visible_gpus()
+    others = (number for number in map(str, itertools.count()) if number not in visible)
+    return tuple(itertools.islice(itertools.chain(visible, others), count))
 
 
 def _memory_gb() -> float:

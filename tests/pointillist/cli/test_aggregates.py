@@ -75,3 +75,24 @@ def test_never_and_conditions_that_raise_concern_their_own_tasks(make_study) -> 
     assert (study.path / "notes").read_text() == "endless 2\n" * 2
     study.cli("exec", "nothing")  # whatever its conditions say
     assert (study.path / "notes").read_text().endswith("nothing 2\n" * 2)
+
+
+def test_a_filter_selects_aggregates_of_single_jobs(make_study) -> None:
+    study = make_study(
+        """
+        @Project.operation(aggregator=aggregator.groupby("g"))
+        def together(*jobs):
+            print("together", *sorted(job.sp.x for job in jobs))
+
+        @Project.operation
+        def single(job):
+            print("single", job.sp.x)
+        """,
+        *POINTS,
+        {"x": 4, "g": 2},
+    )
+    assert study.cli("run", "-f", "x", "1").stdout == "single 1\n"
+    assert sorted(study.cli("run", "-f", "x", "4").stdout.splitlines()) == ["single 4", "together 4"]
+    jobs = study.make_jobs()
+    assert study.cli("run", "-f", "x", "1", "-j", *jobs).stdout == "single 1\n"
+    assert "No job matches the filter" in study.cli("run", "-f", "x", "99", check=3).stderr

@@ -92,6 +92,17 @@ def test_as_many_tasks_at_once_as_there_are_cores(make_study, number: list[str])
     assert "no positive number" in study.cli("run", "--parallel", "-2", check=2).stderr
 
 
+def test_braces_in_a_command_are_left_to_the_shell(make_study) -> None:
+    command = 'for name in {job.id} {1,2}; do echo "<${name}>"; done'
+    body = f"@Project.operation(cmd=True)\ndef work(job): return {command!r}"
+    assert "<{job.id}>\n" in make_study(body, {"x": 0}).cli("run").stdout
+
+
+def test_flags_that_ask_for_what_is_always_done_are_accepted(make_study) -> None:
+    study = make_study(CHAIN, *POINTS)
+    assert "6 completed" in study.cli("run", "-o", "first", "--progress", "--switch-to-project-root").stderr
+
+
 @pytest.mark.parametrize("command", ["run", "submit"])
 def test_conditions_and_numbers_that_are_none_are_refused(make_study, command: str) -> None:
     study = make_study(CHAIN, *POINTS)

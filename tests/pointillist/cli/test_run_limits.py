@@ -6,6 +6,7 @@ import itertools
 import json
 
 import psutil
+import pytest
 
 TOUCH = "open(job.fn('a'), 'w').close()"
 
@@ -72,6 +73,58 @@ def test_a_task_that_can_never_fit_is_refused_and_the_others_run(make_study) -> 
     result = study.cli("run", "--parallel", "2", "--gpus", "1", check=1)
     assert "it needs 2 GPUs, and there are 1" in result.stderr
     assert "2 completed" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("directives", "option", "words"),
+    [
+        ('{"np": 3}', "--cores=2", "it needs 3 cores, and there are 2"),
+        ('{"omp_num_threads": 4}', "--cores=3", "it needs 4 cores, and there are 3"),
+        ('{"ngpu": 1}', "--gpus=0", "it needs 1 GPUs, and there are 0"),
+        ('{"memory": 2}', "--memory=1500m", "it needs 2 GB"),
+    ],
+)
+def test_what_there_is_can_be_said(make_study, directives: str, option: str, words: str) -> None:
+    study = make_study(f"@Project.operation(cmd=True, directives={directives})\ndef work(job): return 'true'", {"x": 0})
+    told = study.cli("run", option, check=1)
+    assert words in told.stderr
+    assert "--cores, --gpus and --memory say otherwise" in told.stderr
+    assert "1 ended" in study.cli("run", "--cores=4", "--gpus=1", "--memory=2").stderr
+
+
+def test_every_library_is_told_how_many_threads_it_may_use(make_study) -> None:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    study = make_study(
+        f"""
+        import os
+        names = {names}
+
+        @Project.operation(directives={{"np": 3}})
+        def python(job):
+            print("python", *(os.environ.get(name) for name in names))
+
+        @Project.operation(cmd=True, directives={{"omp_num_threads": 2}})
+        def shell(job):
+            return " ".join(["echo shell", *("$" + name for name in names)])
+        """,
+        {"x": 0},
+    )
+    told = study.cli("run", "--parallel", "2", "--cores", "4").stdout
+    assert sorted(told.splitlines()) == ["python 3 3 3 3", "shell 2 2 2 2"]
+
+
+def test_others_go_on_after_a_failure_unless_told_otherwise(make_study) -> None:
+    body = """
+        @Project.post.isfile("a")
+        @Project.operation
+        def work(job):
+            if job.sp.x == 0:
+                raise ValueError
+            open(job.fn("a"), "w").close()
+    """
+    for words in ([], ["--keep-going"]):
+        study = make_study(body, *({"x": x} for x in range(4)), name=f"study {len(words)}")
+        assert "3 completed, 1 failed" in study.cli("run", *words, check=1).stderr
 
 
 def test_alone_a_task_may_take_what_it_wants(make_study) -> None:
@@ -141,6 +194,16 @@ def test_a_failed_task_is_tried_again_as_often_as_it_may(make_study) -> None:
 def test_retries_on_the_command_line_count_for_all(make_study) -> None:
     study = make_study(RETRIED.replace("(retries=1)", ""), {"needed": 3})
     assert "1 completed" in study.cli("run", "--retries", "2").stderr
+
+
+def test_pauses_before_another_try_double(make_study) -> None:
+    study = make_study("@Project.operation\ndef work(job): raise ValueError", {"x": 0})
+    study.cli("run", "--retries", "2", check=1)
+    tries = json.loads(study.cli("logs", "--all", "--json").stdout)["attempts"]
+    pauses = [later["started"] - earlier["ended"] for earlier, later in itertools.pairwise(tries)]
+    assert len(pauses) == 2
+    assert pauses[0] >= 1
+    assert pauses[1] >= 2
 
 
 def test_fail_fast_starts_nothing_after_a_failure(make_study) -> None:

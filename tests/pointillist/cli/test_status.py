@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import signal
+import subprocess
+
+CLEAR = b"\x1b[J"
 
 BODY = """
 import os
@@ -80,12 +86,41 @@ def test_misspelt_names_are_answered_with_near_ones(make_study) -> None:
     assert "Did not find job" in study.cli("status", "-j", "zzz", check=3).stderr
 
 
+def test_no_command_and_unknown_ones_are_answered_with_usage(make_study) -> None:
+    study = make_study(BODY, {"x": 0})
+    for words in ([], ["--debug"]):
+        told = study.cli(*words, check=2)
+        assert told.stdout == ""
+        assert "usage: project.py" in told.stderr
+        assert "status, run, submit" in told.stderr
+    assert "There is no command 'statsu'" in study.cli("statsu", check=2).stderr
+
+
 def test_help_of_every_command_has_examples(make_study) -> None:
     from pointillist.cli.main import COMMANDS
 
     study = make_study(BODY)
     for command in COMMANDS:
         assert f"python project.py {command}" in study.cli(command, "--help").stdout
+
+
+def test_watching_at_a_terminal_leaves_the_last_table(make_study) -> None:
+    study = make_study(BODY, {"x": 0})
+    ours, its = pty.openpty()
+    watching = subprocess.Popen(study.command("status", "--watch", "1"), cwd=study.path, stdout=its)
+    os.close(its)
+    seen = b""
+    while seen.count(CLEAR) < 2 or b"[" not in seen.rpartition(CLEAR)[2]:
+        seen += os.read(ours, 65536)
+    watching.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # the other end is closed
+        while more := os.read(ours, 65536):
+            seen += more
+    os.close(ours)
+    assert watching.wait(timeout=30) == 0
+    left = seen.rpartition(CLEAR)[2].decode()
+    assert "1 job, 2 tasks" in left
+    assert "second" in left
 
 
 def test_watch_shows_it_again_until_interrupted(make_study) -> None:

@@ -154,6 +154,16 @@ def test_flags_of_older_versions_are_accepted(study) -> None:
     assert "cProfile" in result.stderr
 
 
+def test_settings_of_signac_flow_for_a_slow_status_change_nothing(study) -> None:
+    before = study.cli("status", "-d").stdout
+    with open(study.path / ".signac" / "config", "a") as config:
+        config.write("[flow]\neligible_jobs_max_lines = 1\nstatus_parallelization = process\n")
+        config.write("status_performance_warn_threshold = 0\n")
+    told = study.cli("status", "-d")
+    assert told.stdout == before
+    assert "parallel" not in told.stderr
+
+
 def test_values_with_control_characters_do_not_reach_the_terminal(make_study) -> None:
     study = make_study(BODY, {"x": "a\x1b[31m\nb|c", "g": 0}, {"x": 2, "g": 0})
     output = study.cli("status", "-p", "x").stdout

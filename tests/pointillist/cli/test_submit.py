@@ -98,6 +98,16 @@ def test_options_reach_the_script(make_study: Any, monkeypatch: pytest.MonkeyPat
     assert "--array" not in chosen
 
 
+def test_filters_and_ids_select_what_goes_up(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")
+    study = make_study(BODY, *POINTS)
+    (one,) = study.cli("submit", "--pretend", "-f", "x", "1", "--json").stdout.split("run -o first -j ")[1:]
+    other = next(job_id for job_id in study.make_jobs() if not one.startswith(job_id))
+    shown = study.cli("submit", "--pretend", "-j", other[:12]).stdout
+    assert f"run -o first -j {other} " in shown
+    assert shown.count("run -o") == 1
+
+
 @pytest.mark.parametrize("number", [[], ["0"]])
 def test_all_tasks_go_into_one_bundle(make_study: Any, monkeypatch: pytest.MonkeyPatch, number: list[str]) -> None:
     monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")

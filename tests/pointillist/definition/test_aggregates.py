@@ -61,6 +61,11 @@ def test_select_then_sort_then_group(jobs: Jobs) -> None:
     assert jobs.groups(how) == [("a", "c"), ("d",)]
 
 
+def test_a_function_may_make_any_groups_and_empty_ones_are_left_out(jobs: Jobs) -> None:
+    how = aggregator(lambda chosen: [chosen[:3], [], chosen[1:3], (job for job in chosen[3:])], sort_by="x")
+    assert jobs.groups(how) == [("b", "d", "a"), ("d", "a"), ("c",)]
+
+
 def test_nested_keys_are_found_by_dots() -> None:
     assert Jobs(a={"p": {"q": 2}}, b={"p": {"q": 1}}).groups(aggregator.groupby("p.q")) == [("b",), ("a",)]
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,8 +55,19 @@ def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> Non
     machine = detect(processes=1)
     assert machine.gpus == ("3", "5")
     assert machine.take(Needs(1, 2)).variables(1)["CUDA_VISIBLE_DEVICES"] == "3,5"
+    assert [detect(processes=1, gpus=number).gpus for number in (0, 1, 3)] == [(), ("3",), ("3", "5", "0")]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert detect(processes=1).gpus == ()
+
+
+def test_what_is_there_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    machine = detect(processes=1)
+    assert machine.cores == len(os.sched_getaffinity(0))
+    installed = psutil.virtual_memory().total / 2**30
+    assert 0 < machine.memory_gb <= installed * 1.01
+    told = detect(processes=1, cores=3, gpus=2, memory_gb=0.5)
+    assert (told.cores, len(told.gpus), told.memory_gb) == (3, 2, 0.5)
 
 
 def test_more_processes_than_cores_share_the_cores() -> None:
