@@ -154,6 +154,8 @@ part_3_train_and_test_completed = Project.label("part_3_train_and_test_completed
 @Project.pre(part_1_initialize_signac_completed)
 @Project.pre(part_2_download_data_completed)
 @Project.post(part_3_train_and_test_completed)
+@Project.post(isfile("model.safetensors"))
+@Project.post(isfile("history.csv"))
 @Project.operation(cmd=True, batch=True, directives={"walltime": hours("training")})
 def part_3_train_and_test_command(*jobs):
     """Train the networks, one after the other, and test them."""
@@ -167,6 +169,8 @@ part_4_fgsm_attack_completed = Project.label("part_4_fgsm_attack_completed")(isf
 
 @Project.pre(part_3_train_and_test_completed)
 @Project.post(part_4_fgsm_attack_completed)
+@Project.post(isfile("fgsm_examples.npz"))
+@Project.post(isfile("fgsm.png"))
 @Project.operation(cmd=True, batch=True, directives={"walltime": hours("fgsm")})
 def part_4_fgsm_attack_command(*jobs):
     """Attack the trained networks with the fast gradient sign method."""
