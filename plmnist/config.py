@@ -171,7 +171,9 @@ def can_be_stacked(config: Configuration) -> bool:
 
 
 def _describe(value: object) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    text = repr(value)
+    shown = text if len(text) <= 60 else f"{text[:59]}…"
+    return f"{shown} ({type(value).__name__})"
 
 
 def _integer(minimum: int, maximum: int) -> Callable[[str, Any], int]:

@@ -110,9 +110,12 @@ def test_missing_keys_are_all_named(make_mapping):
         Configuration.from_mapping(mapping)
 
 
-def test_something_else_than_a_mapping_is_refused():
+def test_something_else_than_a_mapping_is_refused(make_mapping):
     with pytest.raises(ConfigurationError, match="not \\[1, 2\\] \\(list\\)"):
         Configuration.from_mapping([1, 2])  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError) as raised:
+        Configuration.from_mapping([make_mapping()] * 100)  # type: ignore[arg-type]
+    assert len(str(raised.value).splitlines()[0]) < 150  # a grid that was put into a list is not printed whole
 
 
 def test_keys_group_what_is_trained_together(make_config):

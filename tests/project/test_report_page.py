@@ -405,3 +405,19 @@ def test_without_the_classes_of_one_network_there_is_no_matrix(workspace):
 )
 def test_the_most_frequent_mistake_is_a_share_of_its_class(counts, words):
     assert describe_largest(counts, "abc").replace("\N{NO-BREAK SPACE}", " ") == words
+
+
+@pytest.mark.parametrize(
+    ("dataset", "training", "options"),
+    [
+        ("digits", {"training": "pgd", "training_epsilon": 0.1}, ""),
+        ("mnist", {"training": "pgd", "training_epsilon": 0.1}, " --dataset mnist --adversarial"),
+        ("mnist", {}, " --dataset mnist"),
+    ],
+)
+def test_the_command_that_makes_the_jobs_again_names_what_was_asked_for(tmp_path, finished, dataset, training, options):
+    folder = tmp_path / "workspace" / ("0" * 32)
+    folder.mkdir(parents=True)
+    point = state_point(next(f for f in finished.iterdir() if "training" not in state_point(f)))
+    (folder / "signac_statepoint.json").write_text(json.dumps(point | {"dataset": dataset} | training))
+    assert f"<code>python init.py{options}\n" in report_of(tmp_path / "workspace")

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from src.drawing import COLOURS, GRID, INK, QUIET, as_files
-from src.parameters import ATTACKS, LABELS, in_words
+from src.parameters import ATTACKS, LABELS, STANDARD, in_words
 from src.report import figures
 from src.report.answer import Answer, answer, describe_effect, fewer_images, is_decided, percent, points
 from src.report.confusion import matrices
@@ -70,6 +70,10 @@ def render(study: Study) -> dict[str, bytes]:
         broken=study.broken,
         checks=_checks(study.jobs),
         attacks=_settings_of_attacks(study.jobs),
+        # The digits have it unasked.
+        adversarial=any(
+            job.parameters["training"] != STANDARD and job.parameters["dataset"] != "digits" for job in study.jobs
+        ),
         hashes=_data_hashes(study.jobs),
         origin=read_origin([job.folder for job in study.jobs], parts),
         labels=LABELS,
