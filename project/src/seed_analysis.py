@@ -19,6 +19,7 @@ from src.parameters import PARAMETERS
 from src.tables import as_csv, as_parquet, as_text
 
 from plmnist.config import OPTIONAL, Configuration
+from plmnist.errors import PlmnistError, ResultError
 from plmnist.measurements import Measurement, measurements
 from plmnist.provenance import Making, recording
 from plmnist.results import write_atomically
@@ -26,6 +27,11 @@ from plmnist.statistics import OverSeeds, over_seeds, wilson
 
 TABLE = "output_avg_std_of_seed_txt_filename"
 INDEX = "output_seed_analysis.json"
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, PlmnistError)
+"""What reading a folder raises that is missing a file, or holds one that was cut off, damaged or edited."""
+
+MEND = "plmnist verify workspace/* names the damaged files. Remove them and run again."
 
 # What the provenance of table and report names besides the results they are made from.
 MADE_BY: dict[str, Any] = {"code": Path(__file__).parent, "packages": ("pandas", "pyarrow", "scipy", "jinja2")}
@@ -56,20 +62,29 @@ class FinishedJob:
 
 
 def write_analysis(workspace: Path, analysis: Path) -> None:
-    """Write the table as text, CSV and Parquet, and the figures, from all finished jobs in a workspace."""
+    """Write the table as text, CSV and Parquet, and the figures, from all finished jobs in a workspace.
+
+    Raises
+    ------
+    ResultError
+        At the end, if there are jobs that can't be read: they are left out, and named here.
+    """
     analysis.mkdir(exist_ok=True)
     with open(analysis / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with recording(analysis, "seed_analysis", **MADE_BY) as making:
-            _write(workspace, analysis, making)
+            jobs, broken = finished_jobs(workspace)
+            _write(jobs, analysis, making)
         # Last: the jobs it names are in the table, the figures and the provenance.
         write_index(analysis, INDEX, making)
+    if broken:
+        sentences = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+        raise ResultError(f"the table leaves out what can't be read: {sentences}", hint=MEND)
 
 
-def _write(workspace: Path, analysis: Path, making: Making) -> None:
+def _write(jobs: Sequence[FinishedJob], analysis: Path, making: Making) -> None:
     from src.figures import draw_figures
 
-    jobs = finished_jobs(workspace)
     digests = {job.id: job.digest for job in jobs}
     index = read_index(analysis, INDEX)
     if index is not None and index["jobs"] == digests:
@@ -120,16 +135,29 @@ def write_index(analysis: Path, name: str, making: Making) -> None:
     write_atomically(analysis / name, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
 
 
-def finished_jobs(workspace: Path) -> list[FinishedJob]:
-    """Read all jobs that are trained and attacked, sorted by their parameters."""
-    jobs = []
-    for path in workspace.glob("*/fgsm.json"):
-        folder = path.parent
-        config = Configuration.from_mapping(json.loads((folder / "signac_statepoint.json").read_bytes()))
-        own = {(m.attack, m.metric): m for m in measurements(folder) if m.epsilon in (0.0, config.fgsm_epsilon)}
-        results = {name: own[source] for name, source in METRICS.items()}
-        jobs.append(FinishedJob(folder.name, digest_of(folder), asdict(config), results))
-    return sorted(jobs, key=lambda job: (job.combination, job.parameters["seed"]))
+def finished_jobs(workspace: Path) -> tuple[list[FinishedJob], dict[str, str]]:
+    """Read all jobs that are trained and attacked, sorted by their parameters; of those that can't be read say why."""
+    jobs: list[FinishedJob] = []
+    broken: dict[str, str] = {}
+    for path in sorted(workspace.glob("*/fgsm.json")):
+        try:
+            jobs.append(_finished_job(path.parent))
+        except UNREADABLE as error:
+            broken[path.parent.name] = reason_of(error, path.parent)
+    return sorted(jobs, key=lambda job: (job.combination, job.parameters["seed"])), broken
+
+
+def _finished_job(folder: Path) -> FinishedJob:
+    config = Configuration.from_mapping(json.loads((folder / "signac_statepoint.json").read_bytes()))
+    own = {(m.attack, m.metric): m for m in measurements(folder) if m.epsilon in (0.0, config.fgsm_epsilon)}
+    results = {name: own[source] for name, source in METRICS.items()}
+    return FinishedJob(folder.name, digest_of(folder), asdict(config), results)
+
+
+def reason_of(error: Exception, folder: Path) -> str:
+    """Return in a sentence why a folder can't be read; where the study lies is no result."""
+    reason: str = getattr(error, "one_line", None) or f"{type(error).__name__}: {error}"
+    return reason.replace(f"{folder}/", "")
 
 
 def digest_of(folder: Path) -> str:

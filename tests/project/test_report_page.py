@@ -200,6 +200,28 @@ def test_a_damaged_record_is_named_and_the_rest_is_told(workspace, content):
     assert "Does adversarial training" in page
 
 
+def test_files_with_entries_missing_cost_what_they_tell_of_and_no_more(workspace):
+    """As a flipped bit in the name of an entry leaves them, which is still JSON."""
+    course, checks, settings, origin, zero, classes = sorted(workspace.iterdir())
+
+    def spoil(path: Path, old: str, new: str) -> None:
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    spoil(course / "history.csv", "val_loss", "val_lo3s")
+    spoil(checks / "checks.json", '"passed"', '"pasred"')
+    spoil(settings / "pgd.json", '"settings"', '"settincs"')
+    spoil(origin / "provenance/train.json", '"packages": {', '"packages": [1], "other": {')
+    spoil(zero / "train.json", '"n_test": 359', '"n_test": 0')
+    spoil(classes / "pgd.json", '"clean_confusion"', '"clean_confusioo"')
+    page = report_of(workspace)
+    assert "1 of 6 jobs can't be read" in page
+    assert f"{zero.name}: ZeroDivisionError" in page
+    assert "all 4 pass" in page  # but for that job, and the one of which the checks are not told
+    assert "was not recorded" in ORIGIN.search(page).group()
+
+
 def test_a_warning_of_a_check_is_shown_with_its_sentence(workspace):
     path = sorted(workspace.glob("*/checks.json"))[0]
     record = json.loads(path.read_bytes())

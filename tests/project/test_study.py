@@ -244,6 +244,20 @@ def test_a_deleted_file_is_made_again(done_copy) -> None:
     assert study.results() == before
 
 
+def test_a_damaged_result_is_left_out_of_the_table_and_named(done_copy) -> None:
+    study = done_copy
+    bad = sorted((study.path / "workspace").iterdir())[0]
+    (bad / "fgsm.json").write_text("{")
+    for path in (study.path / "analysis").glob("output_avg_std*"):
+        path.unlink()
+    output = study.python("project.py", "run", "-o", "part_5.*", check=1)
+    assert f"the table leaves out what can't be read: {bad.name}: fgsm.json is not valid JSON" in output
+    assert sorted(row["n"] for row in study.table()) == ["2", *["3"] * 5]
+    status = json.loads(study.python("project.py", "status", "--json"))
+    entry = next(entry for entry in status["operations"] if entry["name"] == "part_5_seed_analysis_command")
+    assert (entry["completed"], entry["failed"]) == (5, 1)
+
+
 def test_a_broken_job_is_named_and_the_others_go_on(study) -> None:
     study.change("init.py", "dropout_prob=[0.0, 0.1, 0.5]", "dropout_prob=0.1")
     study.python("init.py")

@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from src.parameters import with_training_in_words
+from src.seed_analysis import UNREADABLE, reason_of
 
 from plmnist.config import Configuration
 from plmnist.errors import PlmnistError
 from plmnist.measurements import Measurement, measurements, rows_of
 from plmnist.results import load_examples
 
-CHANCE = 0.1  # one class of ten, guessed
+N_CLASSES = 10
+CHANCE = 1 / N_CLASSES
+
+COURSE = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
+CHECK = ("name", "passed", "sentence")
 
 PARTS = {
     "part 3, training": ("train.json",),
@@ -47,6 +52,13 @@ class Job:
             return json.loads((self.folder / name).read_bytes())
         except (OSError, ValueError):
             return None
+
+    def checks(self) -> list[dict[str, Any]]:
+        """Return the self-checks of the network, each with name, outcome and sentence; none if they are not whole."""
+        try:
+            return [{name: check[name] for name in CHECK} for check in self.record("checks.json")["checks"]]
+        except (TypeError, KeyError):
+            return []
 
 
 @dataclass
@@ -101,8 +113,12 @@ class Network:
         """Return the images of an attack by true and predicted class, before and after it, if that was counted."""
         for job in self.jobs:
             record = job.record(f"{attack}.json") if job.parameters["fgsm_epsilon"] == epsilon else None
-            if isinstance(record, dict) and "adversarial_confusion" in record:
-                return record["clean_confusion"], record["adversarial_confusion"]
+            try:
+                found = [record["clean_confusion"], record["adversarial_confusion"]]
+                if all(len(row) == len(counts) == N_CLASSES for counts in found for row in counts):
+                    return found[0], found[1]
+            except (KeyError, TypeError):  # a record of before they were counted, or a damaged one
+                continue
         return None
 
     def fgsm_on_same_images(self, epsilon: float) -> Measurement | None:
@@ -118,12 +134,13 @@ class Network:
         return replace(pgd, attack="fgsm", numerator=withstood, value=withstood / pgd.denominator)
 
     def history(self) -> list[dict[str, float]]:
-        """Return the course of the training, a row for each epoch."""
+        """Return the course of the training, a row for each epoch; nothing if it is not whole."""
         try:
             with open(self.jobs[0].folder / "history.csv") as file:
-                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        except (OSError, ValueError):
+                rows = [{name: float(row[name]) for name in COURSE} for row in csv.DictReader(file)]
+        except (OSError, ValueError, KeyError, TypeError):
             return []
+        return rows if len(rows) == self.parameters["num_epochs"] else []
 
 
 @dataclass
@@ -188,10 +205,8 @@ def read_study(folders: Iterable[Path]) -> Study:
             job = Job(folder, asdict(Configuration.from_mapping(statepoint)))
             found = measurements(folder)
             rows += rows_of(folder)
-        except (OSError, ValueError, KeyError, TypeError, PlmnistError) as error:
-            reason = getattr(error, "one_line", None) or f"{type(error).__name__}: {error}"
-            # Where the study lies is no result.
-            broken[folder.name] = reason.replace(f"{folder}/", "")
+        except UNREADABLE as error:
+            broken[folder.name] = reason_of(error, folder)
             continue
         jobs.append(job)
         if found:

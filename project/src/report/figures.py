@@ -184,7 +184,7 @@ def learning_panels(results: DataSetResults, most: int) -> list[tuple[str, Figur
         top, bottom = figure.subplots(2, 1, sharex=True)
         for axis, quantity, label in ((top, "acc", "accuracy"), (bottom, "loss", "loss (nats)")):
             for number, (part, name) in enumerate((("val", "validation"), ("train", "training"))):
-                epochs = [int(row["epoch"]) for row in next(iter(histories.values()))]
+                epochs = list(range(1, longest + 1))
                 points = [
                     over_seeds({seed: rows[i][f"{part}_{quantity}"] for seed, rows in histories.items()})
                     for i in range(len(epochs))

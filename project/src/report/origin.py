@@ -45,14 +45,18 @@ def read_origin(folders: Iterable[Path], parts: Iterable[str]) -> Origin:
             record = _read(folder / "provenance" / f"{part}.json")
             if record is None:
                 continue
+            try:
+                told, wall_s = _facts(record), float(record.get("wall_s") or 0.0)
+            except (AttributeError, TypeError, ValueError):
+                continue  # damaged: as good as not recorded
             n_known += 1
-            for name, value in _facts(record).items():
+            for name, value in told.items():
                 facts.setdefault(name, {})[value] = None
             commit = _at(record, "code", "commit")
             if commit:
                 commits[str(commit)] = None
             moments += [str(record[name]) for name in ("started", "ended") if record.get(name)]
-            seconds.setdefault(part, []).append(float(record.get("wall_s") or 0.0))
+            seconds.setdefault(part, []).append(wall_s)
     if moments:
         facts["when"] = {f"{min(moments)[:19].replace('T', ' ')} to {max(moments)[:19].replace('T', ' ')} UTC": None}
     times = [

@@ -287,8 +287,7 @@ def _checks(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """Return each self-check with the number of networks that passed it, and the sentences of those that did not."""
     found: dict[str, dict[str, Any]] = {}
     for job in jobs:
-        record = job.record("checks.json")
-        for check in record.get("checks", []) if isinstance(record, dict) else []:
+        for check in job.checks():
             entry = found.setdefault(check["name"], {"name": check["name"], "n": 0, "sentence": "", "warnings": []})
             entry["n"] += 1
             if check["passed"]:
@@ -304,7 +303,7 @@ def _settings_of_attacks(jobs: Sequence[Job]) -> dict[str, list[str]]:
     for job in jobs:
         for attack in ("fgsm", "pgd", "noise"):
             record = job.record(f"{attack}.json")
-            if isinstance(record, dict):
+            if isinstance(record, dict) and isinstance(record.get("settings"), dict):
                 words = [f"{name.replace('_', ' ')} {_plain(value)}" for name, value in record["settings"].items()]
                 found.setdefault(attack, {})[", ".join([f"{record['n_test']:,} test images", *words])] = None
     return {attack: list(texts) for attack, texts in found.items()}
