@@ -211,6 +211,17 @@ def test_pgd_is_compared_only_where_all_networks_have_met_it():
     assert "PGD is missing for 1 of 3 networks, so FGSM is compared." in found.remarks
 
 
+def test_a_network_that_was_right_about_nothing_has_no_success_rate():
+    """Its seed is left out of the mean, as nothing that an attack could turn."""
+    right, wrong = network(1), network(2, clean=0, fgsm=0)
+    for each, value in ((right, 0.25), (wrong, None)):
+        each.given_clean["fgsm"] = {0.1: replace(counted("fgsm", 0), value=value)}
+    figure = figures.success_figure(results(right, wrong), None)
+    thick = [line for line in figure.axes[0].get_lines() if line.get_linewidth() == 1.8]
+    assert [line.get_ydata().tolist() for line in thick] == [[0.75]]
+    assert wrong.success("fgsm", 0.1) is None
+
+
 def test_no_interval_is_never_decided():
     assert not is_decided(over_seeds({1: 0.5}))
     assert not is_decided(over_seeds({1: 0.1, 2: -0.1}))

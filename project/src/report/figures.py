@@ -233,7 +233,9 @@ def _curve(
 ) -> None:
     """Draw accuracy, or another share, against epsilon, at those epsilons that all the networks have met."""
     budgets = sorted(set.intersection(*(set(network.curves.get(attack, {})) for network in networks)))
-    if not budgets:
+    # A network that was right about no image has no success rate.
+    networks = [n for n in networks if budgets and value_of(n, attack, budgets[0]) is not None]
+    if not networks:
         return
     points = [_summary(networks, lambda n, e=budget: value_of(n, attack, e)) for budget in budgets]
     if attack != "noise" and any(summary.n > 1 for summary in points):
@@ -279,10 +281,12 @@ def _frame(axis: Axes, results: DataSetResults) -> None:
 
 
 def _summary(networks: Iterable[Network], value_of: Callable[[Network], float | None]) -> OverSeeds:
-    """Average over the settings of each seed, then over seeds."""
+    """Average over the settings of each seed, then over seeds; values that are not there are left out."""
     by_seed: dict[int, list[float]] = {}
     for network in networks:
-        by_seed.setdefault(network.seed, []).append(value_of(network) or 0.0)
+        value = value_of(network)
+        if value is not None:
+            by_seed.setdefault(network.seed, []).append(value)
     return over_seeds({seed: sum(values) / len(values) for seed, values in by_seed.items()})
 
 

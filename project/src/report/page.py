@@ -198,7 +198,7 @@ def _same_images(results: DataSetResults) -> str:
 
 
 def _alt_of_main(results: DataSetResults, found: Answer) -> str:
-    return f"Accuracy under {ATTACKS[results.strongest]} falls as epsilon grows. {found.sentence}"
+    return f"Accuracy under {ATTACKS[results.strongest]} against epsilon. {found.sentence}"
 
 
 def _is_measured(results: DataSetResults, attack: str) -> bool:
