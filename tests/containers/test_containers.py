@@ -77,6 +77,14 @@ def test_an_empty_folder_becomes_a_study_and_a_study_stays_as_it_is(tmp_path):
     assert f"{n} folders verified, no problems" in enter(tmp_path, "bash", "-c", "plmnist verify workspace/*")
 
 
+def test_a_study_is_made_as_the_options_say(tmp_path):
+    """With a project.py that has nothing to run, so that only the jobs are made."""
+    enter(tmp_path, "python", "-c", "")
+    (tmp_path / "project.py").write_text("")
+    assert "18 new jobs" in enter(tmp_path, "study", "--dataset", "mnist")
+    assert "6 new jobs, 18 were there" in enter(tmp_path, "study", "--dataset", "mnist", "--adversarial")
+
+
 def test_a_folder_that_can_not_be_written_is_said(tmp_path):
     if os.geteuid() == 0:
         pytest.skip("root can write everywhere")
