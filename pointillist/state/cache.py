@@ -13,7 +13,7 @@ import sys
 import zlib
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 OFF_VARIABLE = "POINTILLIST_NO_CACHE"
 """When this variable of the environment is set, nothing is remembered between commands."""
 

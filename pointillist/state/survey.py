@@ -11,6 +11,10 @@ set to anything else. So equal stamps mean equal content, with one exception: a 
 the file system's clock. Hence a stamp is kept only when it was older than any tick at the moment the source was read;
 otherwise the source is read again next time. A survey from the future, made before the clock was set back, is not used.
 What a listing can't tell (where a link leads to) and what could not be read is asked anew each time.
+
+A file that is not there has the stamp of its folder: it cannot come without an entry in that folder, so as long as the
+folder's own stamp stands there is no need to look for it. Only files in the folder itself have one, and no links that
+lead nowhere, because their entry is there already.
 """
 
 from __future__ import annotations
@@ -37,8 +41,11 @@ VALID = Question("valid", STATEPOINT)
 _LISTING = ""
 """The source that is a folder's listing; other sources are JSON files by name."""
 
-_UNSEEN, _ABSENT = 0, 2**64 - 1
-"""Inodes that no file has: the source must be read; there was no such file."""
+_UNSEEN = 0
+"""An inode that no file has: the source must be read."""
+
+_ABSENT = -1
+"""A size that no file has: there was none, and the other columns are the stamp of the folder that lacked it."""
 
 _FIELDS = ("Q", "q", "q", "q")
 """What makes a stamp: inode, ctime, mtime, size."""
@@ -150,7 +157,9 @@ def make_survey(
     by_source: dict[str | None, list[Question]] = {}
     for question in claims:
         by_source.setdefault(_source(question), []).append(question)
-    tasks = [_Look(survey, workspace, source, questions, claims) for source, questions in by_source.items()]
+    # Folders come first: what they tell saves many a look for files that are not there.
+    sources = sorted(by_source, key=lambda source: source != _LISTING)
+    tasks = [_Look(survey, workspace, source, by_source[source], claims) for source in sources]
     survey.changed = sum(in_slices(len(ids), lambda begin, end: sum(look.at(begin, end) for look in tasks)))
     return survey
 
@@ -192,6 +201,10 @@ class _Look:
         self._asked = [(claims[question], survey.answers[question]) for question in questions]
         self._filenames = [question.filename for question in questions]
         self._stamps = survey.stamps[source] if source is not None else []
+        listing_is_compared = any(_source(question) == _LISTING for question in claims)
+        is_entry = bool(source) and _is_entry(str(source))
+        self._folders = survey.stamps[_LISTING] if listing_is_compared and is_entry else None
+        """The stamps of the folders, where these tell of files that are not there."""
         self._others = [c for q, c in survey.answers.items() if q not in claims and _source(q) == source]
         columns = [int.from_bytes(answers, sys.byteorder) for _, answers in self._asked]
         self._unknown = functools.reduce(operator.or_, columns).to_bytes(len(survey.ids), sys.byteorder)
@@ -205,7 +218,7 @@ class _Look:
         prefix, ids, unknown, stat = self._prefix, self._ids, self._unknown, os.stat
         read = self._read_listing if self._source == _LISTING else self._read_json
         changed = 0
-        for i in range(begin, end):
+        for i in self._uncertain(begin, end):
             path = f"{prefix}{ids[i]}{suffix}"
             found: os.stat_result | None = None
             try:
@@ -215,13 +228,14 @@ class _Look:
                     self._answer(i, None)
                     inodes[i] = _UNSEEN
                     continue
-                if inodes[i] != _ABSENT:
+                if sizes[i] != _ABSENT:
                     self._reset_others(i)
                 elif not unknown[i] & UNKNOWN:
+                    self._note_absent(i, path)
                     continue
             except (OSError, ValueError):
                 self._answer(i, None)
-                inodes[i] = _UNSEEN
+                inodes[i], sizes[i] = _UNSEEN, 0
                 continue
             else:
                 if (
@@ -236,15 +250,42 @@ class _Look:
                     self._reset_others(i)
             changed += 1
             if not self._answer(i, read(path) if found else _Reader()):
-                inodes[i] = _UNSEEN
+                inodes[i], sizes[i] = _UNSEEN, 0
             elif found is None:
-                inodes[i] = _ABSENT
+                self._note_absent(i, path)
             elif max(found.st_ctime_ns, found.st_mtime_ns) >= self._limit:
-                inodes[i] = _UNSEEN
+                inodes[i], sizes[i] = _UNSEEN, 0
             else:
                 inodes[i], sizes[i] = found.st_ino, found.st_size
                 ctimes[i], mtimes[i] = found.st_ctime_ns, found.st_mtime_ns
         return changed
+
+    def _uncertain(self, begin: int, end: int) -> Iterable[int]:
+        """Return the jobs to look at: all but those whose folder is as it was when it lacked the file."""
+        if self._folders is None:
+            return range(begin, end)
+        inodes, ctimes, mtimes, sizes = self._stamps
+        of_folder, ctimes_of_folder, mtimes_of_folder, _ = self._folders
+        unknown = self._unknown
+        return [
+            i
+            for i in range(begin, end)
+            if sizes[i] != _ABSENT
+            or unknown[i] & UNKNOWN
+            or inodes[i] == _UNSEEN
+            or inodes[i] != of_folder[i]
+            or ctimes[i] != ctimes_of_folder[i]
+            or mtimes[i] != mtimes_of_folder[i]
+        ]
+
+    def _note_absent(self, i: int, path: str) -> None:
+        """Take note that a file is not there, by the stamp that its folder had before it was looked for."""
+        inodes, ctimes, mtimes, sizes = self._stamps
+        sizes[i] = _ABSENT
+        if self._folders is None or self._folders[0][i] == _UNSEEN or _has_entry(path):
+            inodes[i] = _UNSEEN
+        else:
+            inodes[i], ctimes[i], mtimes[i] = (column[i] for column in self._folders[:3])
 
     def _reset_others(self, i: int) -> None:
         """Forget what this source answered to questions that are not asked now."""
@@ -302,8 +343,23 @@ def _source(question: Question) -> str | None:
     """Return what a question is answered from; None for what is asked anew each time."""
     if question.kind != "file":
         return question.filename
-    is_entry = os.sep not in question.filename and question.filename not in ("", ".", "..")
-    return _LISTING if is_entry else None
+    return _LISTING if _is_entry(question.filename) else None
+
+
+def _is_entry(filename: str) -> bool:
+    """Say whether a file would be an entry of the folder itself."""
+    return os.sep not in filename and filename not in ("", ".", "..")
+
+
+def _has_entry(path: str) -> bool:
+    """Say whether there is anything of a name, were it a link that leads nowhere; in doubt there is."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:

@@ -39,6 +39,7 @@ def wears_file(job):
 
 
 First.label("in sub")(isfile("sub/x"))
+First.label("keys in sub")(has_keys("sub/r.json", ["p"]))
 
 
 @First.post.isfile("a")
@@ -75,6 +76,17 @@ def other(job):
     pass
 
 
+class Documents(FlowProject):
+    """Asks nothing of folders, only of JSON files, and shares the cache."""
+
+
+@Documents.post.true("k")
+@Documents.post(has_keys("r.json", ["p"]))
+@Documents.operation
+def document(job):
+    pass
+
+
 def answers(project: FlowProject, cache_folder: str | None) -> dict[str, Any]:
     reader = Workspace(project.workspace, project._open_job, cache_folder, remember_from=1)
     plan = Plan(project.definition, reader, project.journal(), project.sessions())
@@ -106,7 +118,9 @@ def count(states: Any) -> dict[Any, int]:
 
 
 NUMBERS = st.integers(0, 4)
-NAMES = st.sampled_from(["a", "b", "sub/x", "r.json", "signac_job_document.json", "signac_statepoint.json"])
+NAMES = st.sampled_from(
+    ["a", "b", "sub/x", "sub/r.json", "r.json", "signac_job_document.json", "signac_statepoint.json"]
+)
 CONTENTS = st.sampled_from([b'{"k": 1}', b'{"k": 0}', b'{"m": 1}', b'{"p": 1}', b'["k", 1]', b'{"k": 12'])
 
 
@@ -229,7 +243,7 @@ class Remembering(RuleBasedStateMachine):
                     "cut": content[: len(content) * 2 // 3],
                     "garbage": os.urandom(len(content)),
                     "flip": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
-                    "version": content.replace(b"pointillist 1", b"pointillist 0"),
+                    "version": content.replace(f"pointillist {cache.VERSION}".encode(), b"pointillist 1"),
                     "empty": b"",
                 }[kind]
             )
@@ -239,9 +253,9 @@ class Remembering(RuleBasedStateMachine):
         """Shift the clock, as far as the engine can see it."""
         SHIFT[0] += seconds * 10**9
 
-    @rule()
-    def ask_other_questions(self) -> None:
-        project = Second(self.folder)
+    @rule(kind=st.sampled_from([Second, Documents]))
+    def ask_other_questions(self, kind: type[FlowProject]) -> None:
+        project = kind(self.folder)
         assert answers(project, self.cache) == answers(project, None)
 
     @invariant()
@@ -295,6 +309,8 @@ def rewritten(path: Path) -> None:
         lambda job: ((job / "a").unlink(), (job / "a").mkdir()),
         lambda job: ((job / "sub").mkdir(), (job / "sub" / "x").touch()),
         lambda job: (job / "b").symlink_to(job / "a"),
+        lambda job: (job / "r.json").write_text('{"p": 1}'),
+        lambda job: (job / "r.json").symlink_to(job / "signac_statepoint.json"),
         lambda job: job.rename(job.with_name("0" * 32)),
         lambda job: shutil.rmtree(job),
         lambda job: (job.parent.parent / "target").touch(),
@@ -325,6 +341,45 @@ def test_a_change_is_seen_through_the_cache(study: First, short_ticks: None, cha
         assert [answers(study, str(folder)), answers(Second(study.path), str(folder))] == before
 
 
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list that will hold every path whose stamp is asked for."""
+    seen: list[str] = []
+    real = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **options: (seen.append(str(path)), real(path, **options))[1])
+    return seen
+
+
+def test_a_file_that_is_not_there_is_not_looked_for_again(
+    study: First, tmp_path: Path, short_ticks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time.sleep(2 * TICK_NS / 1e9)
+    survey(study, tmp_path / "cache")
+    seen = looked_at(monkeypatch)
+    survey(study, tmp_path / "cache")
+    assert not [path for path in seen if path.endswith("/r.json") and "/sub/" not in path]
+    assert len([path for path in seen if path.endswith("/sub/r.json")]) == 6  # no stamp of ours tells of these
+    job = Path(study.workspace, os.listdir(study.workspace)[0])
+    (job / "new").touch()
+    del seen[:]
+    survey(study, tmp_path / "cache")
+    assert [path for path in seen if path.endswith("/r.json") and "/sub/" not in path] == [str(job / "r.json")]
+
+
+@pytest.mark.parametrize("in_between", [None, Second, Documents])
+def test_a_link_that_led_nowhere_is_followed_once_it_leads_somewhere(
+    study: First, tmp_path: Path, short_ticks: None, in_between: type[FlowProject] | None
+) -> None:
+    for job in Path(study.workspace).iterdir():
+        (job / "r.json").symlink_to(tmp_path / "target")
+    for _ in range(2):
+        time.sleep(2 * TICK_NS / 1e9)
+        assert answers(study, str(tmp_path / "cache")) == answers(study, None)
+        if in_between is not None:
+            answers(in_between(study.path), str(tmp_path / "cache"))
+    (tmp_path / "target").write_text('{"p": 1}')
+    assert answers(study, str(tmp_path / "cache")) == answers(study, None)
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> First:
     project = signac.init_project(tmp_path)
@@ -344,7 +399,7 @@ def survey(project: FlowProject, folder: Path) -> Any:
 
 def test_nothing_is_read_again_when_nothing_has_changed(study: First, tmp_path: Path, short_ticks: None) -> None:
     time.sleep(2 * TICK_NS / 1e9)
-    assert survey(study, tmp_path / "cache").changed == 24
+    assert survey(study, tmp_path / "cache").changed == 30
     assert survey(study, tmp_path / "cache").changed == 0
     job = Path(study.workspace, os.listdir(study.workspace)[0])
     (job / "new").touch()
@@ -353,7 +408,7 @@ def test_nothing_is_read_again_when_nothing_has_changed(study: First, tmp_path: 
 
 def test_what_changed_just_now_is_read_again(study: First, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workspace, "TICK_NS", 3600 * 10**9)
-    assert survey(study, tmp_path / "cache").changed == 24
+    assert survey(study, tmp_path / "cache").changed == 30
     # All but the files that are not there: nothing can be hidden in their place.
     assert survey(study, tmp_path / "cache").changed == 18
 
@@ -362,7 +417,7 @@ def test_a_cache_from_the_future_is_not_believed(study: First, tmp_path: Path, s
     time.sleep(2 * TICK_NS / 1e9)
     survey(study, tmp_path / "cache")
     SHIFT[0] = -10 * TICK_NS
-    assert survey(study, tmp_path / "cache").changed == 24
+    assert survey(study, tmp_path / "cache").changed == 30
 
 
 @pytest.mark.parametrize("where", ["a file", "not writable"])
