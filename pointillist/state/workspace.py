@@ -36,7 +36,6 @@ FOREIGN_TICK_NS = 60_000_000_000
 ONE_BY_ONE = 32
 """So many state points are read one by one; who wants more gets all."""
 
-_JOB_IDS = re.compile(r"(?:[0-9a-f]{32})*")
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -323,7 +322,11 @@ class Workspace:
                 f"The workspace {self.path} can't be read: {error.strerror}.",
                 hint="It must be a readable folder.",
             ) from error
-        return names if _JOB_IDS.fullmatch("".join(names)) else [name for name in names if _JOB_ID.fullmatch(name)]
+        together = "".join(names)
+        # Among a million names, looking at each takes ten times as long as looking for what should not be there.
+        if together.isascii() and not together.encode().translate(None, b"0123456789abcdef"):
+            return names
+        return [name for name in names if _JOB_ID.fullmatch(name)]
 
     def _has_statepoint(self, job_id: str) -> bool:
         try:
