@@ -17,6 +17,7 @@ from pointillist.definition.conditions import Condition, Copied, JobCondition, N
 from pointillist.definition.operations import Operation
 from pointillist.definition.registry import Definition
 from pointillist.errors import PointillistError
+from pointillist.state.grouping import Groups
 from pointillist.state.survey import NO, UNKNOWN, YES
 from pointillist.state.workspace import JobFolder, Workspace
 
@@ -146,6 +147,44 @@ class Facts:
         for condition in conditions:
             held = both(held, self.column(condition, both(needed, held)))
         return held
+
+    def known(self, conditions: Iterable[Condition], groups: Groups | None = None) -> bytes:
+        """Say whether several conditions hold, as far as it is known without asking anything.
+
+        Parameters
+        ----------
+        groups
+            Groups of jobs to say it for; None for each job.
+
+        Returns
+        -------
+        bytes
+            An answer for each group or job: that of the first condition which is not known to hold.
+        """
+        held = bytes([YES]) * (len(self._places) if groups is None else len(groups))
+        for condition in conditions:
+            held = both(held, self._known(condition, groups))
+        return held
+
+    def _known(self, condition: Condition, groups: Groups | None) -> bytes:
+        if isinstance(condition, Not):
+            return self._known(condition.condition, groups).translate(OPPOSITE)
+        if isinstance(condition, Copied):
+            held = self.known((), groups)
+            for operation in map(self.operation_of, condition.functions):
+                conditions = condition.conditions(operation)
+                if groups is None or not operation.aggregator.is_single:
+                    held = both(held, self.known(conditions, groups))
+                    continue
+                for part in conditions:  # one after the other, each of all jobs
+                    held = both(held, groups.each(self._known(part, None)))
+            return held
+        if isinstance(condition, Never):
+            return bytes(len(self.known((), groups)))
+        if condition not in self._declared:
+            return bytes([UNKNOWN]) * len(self.known((), groups))
+        column = self._columns.get(condition) or self._new_column(condition)
+        return bytes(column) if groups is None else groups.each(column)
 
     def forget(self, aggregate_ids: Iterable[str]) -> None:
         """Forget the answers for some aggregates."""

@@ -7,10 +7,13 @@ function of the user's has a say, nothing is remembered.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from array import array
+from collections.abc import Iterable, Mapping
 
 from pointillist.definition.aggregates import Aggregate, aggregator
 from pointillist.state import cache
+from pointillist.state.survey import YES
 from pointillist.state.workspace import Workspace
 
 
@@ -41,3 +44,27 @@ def aggregates_of(how: aggregator, workspace: Workspace) -> list[Aggregate]:
         begin, end = end, end + size
         made.append(Aggregate(aggregate_id, tuple([ids[place] for place in members[begin:end]])))
     return made
+
+
+class Groups:
+    """Groups of jobs, as places in a column of all jobs."""
+
+    def __init__(self, groups: Iterable[tuple[str, ...]], places: Mapping[str, int]) -> None:
+        groups = list(groups)
+        self._members = [places[job_id] for group in groups for job_id in group]
+        self._ends = list(itertools.accumulate(map(len, groups)))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def each(self, column: bytes | bytearray) -> bytes:
+        """Say for each group whether a claim holds for each of its jobs; the first for which it does not decides."""
+        spread = bytes(map(column.__getitem__, self._members))
+        answers, begin = bytearray(), 0
+        for end in self._ends:
+            answers.append((spread[begin:end].lstrip(_TRUE) or _TRUE)[0])
+            begin = end
+        return bytes(answers)
+
+
+_TRUE = bytes([YES])

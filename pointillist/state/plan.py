@@ -18,33 +18,16 @@ from pointillist.definition.groups import Group
 from pointillist.definition.operations import Operation
 from pointillist.definition.registry import Definition
 from pointillist.errors import BrokenJobError, PointillistError, UserConditionError
-from pointillist.state.facts import OPPOSITE, Facts, both, combined, places_of
+from pointillist.state.columns import CODES, NO_TASK, OPEN, STATES, states_of_groups, states_of_jobs
+from pointillist.state.facts import Facts, places_of
 from pointillist.state.grouping import aggregates_of
 from pointillist.state.journal import Attempt, Journal, Outcome
 from pointillist.state.older import older_ids
 from pointillist.state.sessions import Sessions
 from pointillist.state.submissions import OnCluster, Presence
-from pointillist.state.survey import NO, UNKNOWN, YES
+from pointillist.state.survey import NO, YES
 from pointillist.state.tasks import State, Task
 from pointillist.state.workspace import ONE_BY_ONE, Workspace
-
-_STATES = list(State)
-_CODES = {state: code for code, state in enumerate(_STATES)}
-_OPEN, _NO_TASK = 254, 255
-"""Codes in a column of states: not worked out; there is no such task."""
-
-_STATE_OF = bytes(
-    {
-        (NO, NO): _CODES[State.WAITING],
-        (NO, YES): _CODES[State.ELIGIBLE],
-        (YES, NO): _CODES[State.COMPLETED],
-        (YES, YES): _CODES[State.COMPLETED],
-        (YES, UNKNOWN): _CODES[State.COMPLETED],
-    }.get((complete, ready), _OPEN)
-    for complete in (NO, YES, UNKNOWN)
-    for ready in (NO, YES, UNKNOWN)
-).ljust(256, b"\0")
-"""By 3 * complete + ready."""
 
 
 class _AllTasks(Collection[Task]):
@@ -120,6 +103,8 @@ class Plan:
         """Jobs that were there, and are removed or have another state point now."""
         self._states: dict[tuple[str, str], State] = {}
         self._columns: dict[str, bytearray] = {}
+        self._swept: set[str] = set()
+        """Operations on several jobs whose states were worked out, as far as that can be done in one sweep."""
         self._asked = Counter[str]()
         self._singles: list[Aggregate] | None = None
         self._groups: dict[str, dict[str, Task]] = {}
@@ -147,11 +132,12 @@ class Plan:
         """Iterate over the tasks that are in one of some states, without a look at each of the others."""
         for operation in self.definition.operations.values() if operations is None else operations:
             if not operation.aggregator.is_single:
+                self._sweep(operation)
                 yield from (task for task in self.tasks_of(operation) if self.state(task) in states)
                 continue
             column = self._column(operation)
             ids = self.workspace.survey().ids
-            is_wanted = bytes(code < len(_STATES) and _STATES[code] in states for code in range(256))
+            is_wanted = bytes(code < len(STATES) and STATES[code] in states for code in range(256))
             for place in itertools.compress(range(len(ids)), bytes(column).translate(is_wanted)):
                 task = Task(operation, Aggregate(ids[place], (ids[place],)))
                 # Whoever works through them changes states on the way.
@@ -179,10 +165,10 @@ class Plan:
             column = self._column_if_worthwhile(operation)
         if column is not None:
             place = self.facts.places.get(aggregate.id)
-            if place is not None and column[place] != _NO_TASK:
-                if column[place] == _OPEN:
-                    column[place] = _CODES[self._work_out(task)]
-                return _STATES[column[place]]
+            if place is not None and column[place] != NO_TASK:
+                if column[place] == OPEN:
+                    column[place] = CODES[self._work_out(task)]
+                return STATES[column[place]]
         state = self._states.get(task.key)
         if state is None:
             state = self._states[task.key] = self._work_out(task)
@@ -197,7 +183,8 @@ class Plan:
         """Count the tasks of an operation by their states."""
         if operation.aggregator.is_single:
             column = self._column(operation)
-            return {state: column.count(code) for state, code in _CODES.items()}
+            return {state: column.count(code) for state, code in CODES.items()}
+        self._sweep(operation)
         states = Counter(self.state(task) for task in self.tasks_of(operation))
         return {state: states[state] for state in State}
 
@@ -321,8 +308,8 @@ class Plan:
         self._states.pop(task.key, None)
         column = self._columns.get(task.operation.name)
         place = self.facts.places.get(task.aggregate.id)
-        if column is not None and place is not None and column[place] != _NO_TASK:
-            column[place] = _OPEN
+        if column is not None and place is not None and column[place] != NO_TASK:
+            column[place] = OPEN
 
     def _broken_places(self) -> list[int]:
         return [self.facts.places[job_id] for job_id in self.workspace.broken]
@@ -347,22 +334,39 @@ class Plan:
         if column is None:
             self._survey()
             jobs = self._jobs_column()
-            complete = self.facts.all_hold(operation.post, jobs) if operation.post else bytes(len(jobs))
-            # Only where it is known not to be complete does it matter whether it is ready.
-            ready = self.facts.all_hold(operation.pre, both(jobs, complete.translate(OPPOSITE)))
-            column = bytearray(combined(complete, ready).translate(_STATE_OF))
+            column = states_of_jobs(self.facts, operation, jobs)
             for place in self._broken_places():
-                column[place] = _NO_TASK
-            on_cluster = self.cluster.concerned(self) if self.cluster is not None else ()
-            for key in [*self._running, *self.journal.failed(), *on_cluster]:
-                place_or_none = self.facts.places.get(key[1])
-                if key[0] == operation.name and place_or_none is not None and column[place_or_none] != _NO_TASK:
-                    column[place_or_none] = _OPEN
+                column[place] = NO_TASK
+            for job_id in self._noted(operation):
+                place_or_none = self.facts.places.get(job_id)
+                if place_or_none is not None and column[place_or_none] != NO_TASK:
+                    column[place_or_none] = OPEN
             self._columns[operation.name] = column
             ids = self.workspace.survey().ids
-            for place in places_of(_OPEN, bytes(column)):
+            for place in places_of(OPEN, bytes(column)):
                 self.state(Task(operation, Aggregate(ids[place], (ids[place],))))
         return column
+
+    def _sweep(self, operation: Operation) -> None:
+        """Work out in one sweep what was declared tells of the states of the tasks of an operation on several jobs."""
+        name = operation.name
+        if name in self._swept:
+            return
+        self._swept.add(name)
+        tasks = self._tasks_by_id(operation)
+        codes = states_of_groups(self.facts, operation, [task.aggregate for task in tasks.values()])
+        noted = self._noted(operation)
+        for aggregate_id, code in zip(tasks, codes, strict=True):
+            if code != OPEN and aggregate_id not in noted:
+                self._states.setdefault((name, aggregate_id), STATES[code])
+
+    def _noted(self, operation: Operation) -> set[str]:
+        """Return the aggregates whose task is in a state that others than its conditions decide, perhaps."""
+        keys = [*self._running, *self.journal.failed()]
+        if self.cluster is not None:
+            keys += self.cluster.concerned(self)
+        keys += [task.key for job_id in self._gone for task in self._several_with(job_id)]
+        return {aggregate_id for name, aggregate_id in keys if name == operation.name}
 
     def _work_out(self, task: Task) -> State:
         try:

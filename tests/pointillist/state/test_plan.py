@@ -11,7 +11,7 @@ import pytest
 import signac
 
 from pointillist import FlowProject, aggregator, has_keys, isfile, not_, true
-from pointillist.errors import ProjectNotFoundError
+from pointillist.errors import ProjectNotFoundError, UserOperationError
 from pointillist.state.tasks import State
 
 
@@ -124,6 +124,72 @@ def test_after_a_single_job_operation_holds_for_an_aggregate_when_all_jobs_are_d
         assert states(project)["together"] == ["waiting"]
         Path(job.fn("a")).touch()
     assert states(project)["together"] == ["eligible"]
+
+
+def test_states_counted_in_one_sweep_are_those_of_tasks_asked_one_by_one(tmp_path: Path) -> None:
+    signac_project = signac.init_project(tmp_path)
+    contents = [None, "{}", '{"p": 1}', "{damaged"]
+    pairs = [(first, second) for first in contents for second in contents]
+    for x, pair in enumerate(pairs):
+        for y, content in enumerate(pair):
+            job = signac_project.open_job({"x": x, "y": y}).init()
+            if content is not None:
+                Path(job.fn("r.json")).write_text(content)
+            if x % 3 == y:
+                Path(job.fn("a")).touch()
+    has_p = has_keys("r.json", ["p"])
+    cls = new_class()
+
+    @cls.pre(not_(has_p))
+    @cls.post(not_(isfile("a")))
+    @cls.operation
+    def single(job):
+        pass
+
+    for name, decorators in {
+        "each": [cls.pre(has_p), cls.post(isfile("a"))],
+        "opposite": [cls.pre(not_(isfile("a"))), cls.post(not_(has_p))],
+        "after": [cls.pre.after(single)],
+        "copied": [cls.pre.copy_from(single), cls.post(isfile("a")), cls.post(lambda *jobs: len(jobs) > 1)],
+        "function": [cls.pre(lambda *jobs: jobs[0].isfile("a")), cls.pre(has_p), cls.post(has_p)],
+    }.items():
+
+        def together(*jobs):
+            pass
+
+        together.__name__ = name
+        for decorator in decorators:
+            decorator(together)
+        cls.operation(aggregator=aggregator.groupby("x"))(together)
+
+    project = cls(tmp_path)
+    one_by_one: dict[str, dict[State, int]] = {}
+    for task in (plan := project.plan()).tasks():
+        count = one_by_one.setdefault(task.operation.name, dict.fromkeys(State, 0))
+        count[plan.state(task)] += 1
+    swept = project.plan()
+    assert {name: swept.count_states(o) for name, o in swept.definition.operations.items()} == one_by_one
+    assert {n for counts in one_by_one.values() for n in counts.values()} > {0, 1}
+
+
+def test_a_sweep_leaves_failed_and_running_tasks_on_several_jobs_what_they_are(workspace: signac.Project) -> None:
+    cls = new_class()
+
+    @cls.post.isfile("a")
+    @cls.operation(aggregator=aggregator.groupsof(1, sort_by="x"))
+    def work(*jobs):
+        raise ValueError
+
+    project = cls(workspace.path)
+    jobs = jobs_of(workspace)
+    with pytest.raises(UserOperationError):
+        project.run(jobs=[jobs[0]])
+    sessions = project.sessions()
+    session = sessions.open()
+    assert sessions.claim(session, "work", jobs[1].id)
+    counts = project.plan().count_states(project.plan().definition.operations["work"])
+    assert {state: n for state, n in counts.items() if n} == {State.FAILED: 1, State.RUNNING: 1, State.ELIGIBLE: 1}
+    session.close()
 
 
 def test_each_opaque_condition_is_called_once_for_each_job(workspace: signac.Project) -> None:
