@@ -59,18 +59,20 @@ def prefix(directives: Mapping[str, Any], mpi_command: str = "mpiexec") -> str:
     return text + (f"{mpi_command} -n {directives['nranks']} " if directives["nranks"] else "")
 
 
-def needs_own_process(operation: Operation) -> bool:
-    """Say whether a Python operation must run by way of the project file: other executable, MPI, fork, options.
+def needs_own_process(operation: Operation, directives: Mapping[str, Any]) -> bool:
+    """Say whether a task of a Python operation must run by way of the project file: other executable, MPI, fork, options.
 
-    Decided without evaluating directives that are functions of the jobs: those that are there are enough.
+    Parameters
+    ----------
+    operation
+        The operation.
+    directives
+        The evaluated ones of the task.
     """
-    declared = operation.directives
     return bool(
         operation.run_options.strip()
-        or declared.get("executable", sys.executable) != sys.executable
-        or declared.get("nranks")
-        or declared.get("omp_num_threads")
-        or declared.get("fork")
+        or directives["executable"] != sys.executable
+        or any(directives[key] for key in ("nranks", "omp_num_threads", "fork"))
     )
 
 

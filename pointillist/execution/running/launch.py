@@ -54,7 +54,6 @@ class Launcher:
             name: any(callable(value) for value in operation.directives.values())
             for name, operation in plan.definition.operations.items()
         }
-        self._own_process = {name: needs_own_process(o) for name, o in plan.definition.operations.items()}
         self._idle: list[Worker] = []
         self._workers: list[Worker] = []
 
@@ -92,9 +91,16 @@ class Launcher:
         """Return the signac jobs of a task."""
         return [self._plan.workspace.job(i) for i in task.aggregate.job_ids]
 
-    def is_for_worker(self, operation: Operation) -> bool:
-        """Say whether an operation is a call that a forked worker makes."""
-        return not (operation.cmd or self._own_process[operation.name] or self._rules.inline)
+    def needs_shell(self, task: Task) -> bool:
+        """Say whether a task is a line for the shell; a call in this process or in a worker otherwise."""
+        return task.operation.cmd or needs_own_process(task.operation, self.directives_of(task))
+
+    def go_alike(self, task: Task, other: Task) -> bool:
+        """Say whether two tasks of an operation need the same, so that one process may do one after the other."""
+        try:
+            return self.needs_of(task) == self.needs_of(other) and self.needs_shell(task) == self.needs_shell(other)
+        except Exception:
+            return False  # it fails when it is started, and says why
 
     def launch(self, work: Work) -> None:
         """Give a piece of work its process; one that can't be started has ended with the reason."""
@@ -144,7 +150,7 @@ class Launcher:
 
     def _process(self, work: Work) -> Process:
         operation, job_ids = work.operation, work.job_ids
-        if operation.cmd or self._own_process[operation.name]:
+        if any(map(self.needs_shell, work.tasks.values())):
             jobs = [self._plan.workspace.job(i) for i in job_ids]
             if operation.cmd and operation.hooks:
                 for task in work.tasks.values():

@@ -167,6 +167,6 @@ class Lining:
         return (
             operation is work.operation
             and operation.aggregator.is_single
-            and self._launcher.needs_of(task) == self._launcher.needs_of(next(iter(work.tasks.values())))
+            and self._launcher.go_alike(task, next(iter(work.tasks.values())))
             and self._plan.facts.are_declared((*operation.pre, *operation.post))
         )

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import signac
 from patience import until
 
 from pointillist.definition.operations import Operation
@@ -283,3 +284,27 @@ def test_a_run_with_nothing_to_do_opens_no_job(make_study) -> None:
     told = study.cli("run", env=os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}).stderr
     assert "pointillist.execution.running.local" in told
     assert "| signac" not in told
+
+
+VARYING = """
+    import os
+    @Project.post.isfile("a")
+    @Project.operation(directives={directives})
+    def work(job):
+        with open(job.fn("a"), "w") as file: file.write(str(os.getpid()))
+"""
+
+
+@pytest.mark.parametrize("words", [["project.py", "run"], ["-c", "import project; project.Project.get_project().run()"]])
+def test_directive_fork_counts_for_the_tasks_it_is_true_of(make_study, engine, words: list[str]) -> None:
+    study = make_study(VARYING.replace("{directives}", '{"fork": lambda job: job.sp.x % 8 == 0}'), *POINTS)
+    engine(study.path, *words)
+    process_of = {job.sp.x: Path(job.fn("a")).read_text() for job in signac.get_project(str(study.path))}
+    shared, _count = Counter(process_of.values()).most_common(1)[0]
+    assert {x for x, process in process_of.items() if process != shared} == {0, 8, 16, 24, 32}
+
+
+def test_directive_that_raises_for_one_task_is_that_tasks_alone(make_study) -> None:
+    study = make_study(VARYING.replace("{directives}", '{"np": lambda job: 1 // abs(job.sp.x - 30) + 1}'), *POINTS)
+    assert "ZeroDivisionError" in study.cli("run", check=1).stderr
+    assert count_files(study) == 39
