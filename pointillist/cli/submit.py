@@ -139,6 +139,8 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
             return _refusals(prepared)
         if not _agreed(prepared, wishes, ask=not arguments.yes):
             print("Nothing was submitted.", file=sys.stderr)
+            if arguments.json:
+                _print_document(prepared, Outcome(left=prepared.tasks))
             return EXIT_OK
         outcome = hand_over(project, prepared, wishes, on_accepted=(lambda *_: None) if arguments.json else _show)
     if arguments.json:

@@ -7,8 +7,10 @@ function, apart from operations.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import FunctionType
 from typing import Any
 from weakref import WeakSet
 
@@ -160,18 +162,24 @@ def _with_marks(function: Callable[..., Any], options: Mapping[str, Any]) -> dic
 
 
 def _refuse_strays(registries: list[Registry], operations: dict[str, Operation]) -> None:
-    """Refuse conditions and hooks of a function that is no operation, nor one of a subclass: nobody would ask them."""
+    """Refuse conditions of a function that is no operation, nor one of a subclass, and mention its hooks.
+
+    Nobody would ask such conditions. Hooks that nobody calls change nothing, and signac-flow lets them be.
+    """
     own = {operation.function for operation in operations.values()}
     for registry in registries:
         functions = own | {function for heir in registry.heirs for function, _ in heir.operations.values()}
-        conditions = [*registry.conditions["pre"], *registry.conditions["post"]]
-        for what, members in (("conditions", conditions), ("hooks", registry.hooks)):
-            for function in members:
-                if function not in functions:
-                    raise DefinitionError(
-                        f"{function.__name__} has {what}, but it is no operation of this project.",
-                        hint="Decorate it with @FlowProject.operation, too.",
-                    )
+        for function in [*registry.conditions["pre"], *registry.conditions["post"]]:
+            if function not in functions:
+                raise DefinitionError(
+                    f"{function.__name__} has conditions, but it is no operation of this project.",
+                    hint="Decorate it with @FlowProject.operation, too.",
+                )
+        for function in registry.hooks:
+            if function not in functions and isinstance(function, FunctionType):
+                words = f"{function.__name__} has hooks, which nobody calls: it is no operation of this project."
+                code = function.__code__
+                warnings.warn_explicit(words, UserWarning, code.co_filename, code.co_firstlineno)
 
 
 def _refuse_circles(definition: Definition) -> None:

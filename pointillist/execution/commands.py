@@ -60,7 +60,9 @@ def prefix(directives: Mapping[str, Any], mpi_command: str = "mpiexec") -> str:
 
 
 def needs_own_process(operation: Operation, directives: Mapping[str, Any]) -> bool:
-    """Say whether a task of a Python operation must run by way of the project file: other executable, MPI, fork, options.
+    """Say whether a task of a Python operation must run by way of the project file.
+
+    That is so for another executable, MPI, threads, ``fork`` and options of its group.
 
     Parameters
     ----------

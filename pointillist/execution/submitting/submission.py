@@ -73,7 +73,7 @@ class Outcome:
     trouble: ClusterError | None = None
     """The scheduler stopped answering."""
     left: int = 0
-    """Tasks that were not handed over because of trouble."""
+    """Tasks that were not handed over, because of trouble or because the user changed their mind."""
     was_interrupted: bool = False
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +305,20 @@ def small(job): return "true"
     assert "it asks for GPUs and it has none" in shown.stderr
     assert "run -o small" in shown.stdout
     assert "run -o large" not in shown.stdout
+
+
+@pytest.mark.parametrize("answer", [b"n\n", b"\x04"], ids=["no", "end of file"])
+def test_document_says_that_nothing_was_submitted_when_the_answer_is_no(
+    make_study: Any, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "LocalEnvironment")
+    study = make_study(BODY, *POINTS)
+    terminal, end = pty.openpty()
+    os.write(terminal, answer)
+    said = subprocess.run(
+        study.command("submit", "--json"), cwd=study.path, stdin=end, stderr=end, stdout=subprocess.PIPE, check=True
+    )
+    document = json.loads(said.stdout)
+    assert (document["submissions"], document["left"]) == ([], 3)
+    os.close(terminal)
+    os.close(end)

@@ -139,17 +139,30 @@ def test_what_is_no_function_of_jobs_is_no_condition(kind: str) -> None:
             declare("done")
 
 
-@pytest.mark.parametrize("what", ["conditions", "hooks"])
-def test_conditions_and_hooks_of_what_is_no_operation_are_refused(what: str) -> None:
+def test_conditions_of_what_is_no_operation_are_refused() -> None:
     project = new_project()
 
+    @project.post.isfile("a")
     def forgotten(job):
         pass
 
-    decorate = project.post.isfile("a") if what == "conditions" else project.operation_hooks.on_start(print)
-    decorate(forgotten)
-    with pytest.raises(FlowProjectDefinitionError, match=f"forgotten has {what}, but it is no operation"):
+    with pytest.raises(FlowProjectDefinitionError, match="forgotten has conditions, but it is no operation"):
         definition_of(project)
+    project.operation(forgotten)
+    assert list(definition_of(project).operations) == ["forgotten"]
+
+
+def test_hooks_of_what_is_no_operation_are_mentioned_once() -> None:
+    project = new_project()
+
+    @project.operation_hooks.on_start(print)
+    @project.operation_hooks.on_exit(print)
+    def forgotten(job):
+        pass
+
+    with pytest.warns(UserWarning, match="forgotten has hooks, which nobody calls") as told:
+        assert definition_of(project).operations == {}
+    assert len(told) == 1
     project.operation(forgotten)
     assert list(definition_of(project).operations) == ["forgotten"]
 

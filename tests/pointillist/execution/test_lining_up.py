@@ -295,7 +295,9 @@ VARYING = """
 """
 
 
-@pytest.mark.parametrize("words", [["project.py", "run"], ["-c", "import project; project.Project.get_project().run()"]])
+@pytest.mark.parametrize(
+    "words", [["project.py", "run"], ["-c", "import project; project.Project.get_project().run()"]]
+)
 def test_directive_fork_counts_for_the_tasks_it_is_true_of(make_study, engine, words: list[str]) -> None:
     study = make_study(VARYING.replace("{directives}", '{"fork": lambda job: job.sp.x % 8 == 0}'), *POINTS)
     engine(study.path, *words)

@@ -63,7 +63,9 @@ def warned(study: Any, **options: Any) -> int:
     process = study.start("run", **options)
     until((study.path / "started").exists)
     process.send_signal(signal.SIGUSR1)
-    process.communicate(timeout=20)
+    process.communicate(
+        timeout=60
+    )  # longer than any task sleeps: one that heard nothing ends, and is told from a slow machine
     return process.returncode
 
 
