@@ -3,6 +3,7 @@
 CHANGE HERE: ``PANELS`` names what is drawn.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ def lines_along(parameter: str, rows: Sequence[Combination]) -> dict[tuple[Any, 
 
 
 def standard_deviation(summary: OverSeeds) -> float:
-    """Return the standard deviation over seeds as the length of a bar; a single seed has none."""
-    return summary.sd or 0.0
+    """Return the standard deviation over seeds as the length of a bar; a single seed has none, and gets no bar."""
+    return math.nan if summary.sd is None else summary.sd
 
 
 def draw_panel(

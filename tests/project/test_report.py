@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.collections import LineCollection
 from src.report import figures
 from src.report.answer import Answer, answer, is_decided
 from src.report.effects import balanced, effect_of, effects, effects_by_setting
@@ -209,6 +210,28 @@ def test_pgd_is_compared_only_where_all_networks_have_met_it():
     found = said(answer(of_set))
     assert "under FGSM" in found.sentence
     assert "PGD is missing for 1 of 3 networks, so FGSM is compared." in found.remarks
+
+
+def test_one_seed_gets_no_bar_and_two_of_one_value_no_other():
+    one = [network(1, fgsm=500 + 100 * (d > 0), dropout_prob=d) for d in (0.0, 0.5)]
+    two = [network(2, fgsm=500 + 120 * (d > 0), dropout_prob=d) for d in (0.0, 0.5)]
+    for networks, expected in ((one, [0, 0]), ([*one, *two], [0, 1])):
+        panels = figures.parameter_panels(results(*networks))
+        drawn = [c for *_, figure in panels for c in figure.axes[0].collections if isinstance(c, LineCollection)]
+        segments = [collection.get_segments() for collection in drawn]
+        assert [sum(len(line) == 2 for line in lines) for lines in segments] == expected
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.1])
+def test_the_label_of_the_study_s_epsilon_lies_within_the_axes(epsilon):
+    of_set = [network(1), network(1, dropout_prob=0.5, fgsm=400)]
+    for each in of_set:
+        each.curves["fgsm"] = {e: counted("fgsm", 400, e) for e in (0.01, 0.1)}
+    figure = figures.main_figure(replace(results(*of_set), epsilon=epsilon), None)
+    figure.canvas.draw()
+    (label,) = [text for text in figure.axes[0].texts if "epsilon" in text.get_text()]
+    box, axes = label.get_window_extent(), figure.axes[0].get_window_extent()
+    assert axes.x0 <= box.x0 < box.x1 <= axes.x1
 
 
 def test_a_network_that_was_right_about_nothing_has_no_success_rate():

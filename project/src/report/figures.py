@@ -1,8 +1,9 @@
 """The figures of the report, each small enough to be read on a phone.
 
-Bands and bars are 95 % t intervals over seeds; where there is none, with one seed or one value, they have no width.
+Bands and bars are 95 % t intervals over seeds; with one seed, or seeds of one value, there is none.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -277,7 +278,9 @@ def _frame(axis: Axes, results: DataSetResults) -> None:
     axis.set_xlim(left=0)
     right = axis.get_xlim()[1]
     axis.text(right, CHANCE + 0.012, "chance", fontsize=8.5, color=QUIET, ha="right", va="bottom")
-    axis.text(results.epsilon + right * 0.012, 1.005, "the study's epsilon", fontsize=8.5, color=QUIET, va="top")
+    side, away = ("left", 1) if results.epsilon < right / 2 else ("right", -1)
+    x = results.epsilon + away * right * 0.012
+    axis.text(x, 1.005, "the study's epsilon", fontsize=8.5, color=QUIET, ha=side, va="top")
 
 
 def _summary(networks: Iterable[Network], value_of: Callable[[Network], float | None]) -> OverSeeds:
@@ -299,7 +302,7 @@ def _accuracy(network: Network, attack: str, epsilon: float) -> float:
 
 
 def _half_width(summary: OverSeeds) -> float:
-    return summary.interval.half_width if summary.interval else 0.0
+    return summary.interval.half_width if summary.interval else math.nan
 
 
 def _phrase(network: Network, names: Sequence[str]) -> str:
