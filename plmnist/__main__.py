@@ -2,7 +2,10 @@
 
 import sys
 
-from plmnist.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from plmnist.cli import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # while modules are imported, before there is work that could say it
+        sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from plmnist.cli.options import folders_of
 
@@ -46,4 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         plural = "s" if len(found) != 1 else ""
         print(f"{len(found)} folder{plural} verified, {n_problems or 'no'} problem{'s' if n_problems != 1 else ''}")
+        if n_problems:
+            print("Remove the files that are damaged and run again: what is missing is made again.", file=sys.stderr)
     return 1 if n_problems else 0

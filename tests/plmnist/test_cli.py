@@ -213,6 +213,20 @@ def test_interrupt_ends_cleanly(tmp_path, make_mapping, engine):
     assert sorted(path.name for path in Path(folder).iterdir()) == ["config.json"]
 
 
+def test_an_interrupt_while_modules_are_imported_is_no_traceback(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'plmnist.cli.options':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+    )
+    command = [sys.executable, "-m", "plmnist", "verify"]
+    answer = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (answer.returncode, answer.stderr) == (130, "")
+
+
 def test_closed_pipe_is_no_traceback(tmp_path, make_mapping):
     folders = [place(tmp_path, f"s{seed}", make_mapping(num_epochs=1, seed=seed)) for seed in (1, 2)]
     command = f"{sys.executable} -m plmnist train {' '.join(folders)} | true"

@@ -245,6 +245,15 @@ def test_a_network_that_was_right_about_nothing_has_no_success_rate():
     assert wrong.success("fgsm", 0.1) is None
 
 
+def test_networks_that_met_other_images_are_told():
+    of_set = results(*(network(s, pgd=400, dropout_prob=d) for s in (1, 2) for d in (0.0, 0.5)))
+    assert not any("attacked the first" in remark for remark in answer(of_set).remarks)
+    for each, n in zip(of_set.networks, (500, 500, 500, N), strict=True):
+        each.curves["pgd"] = {0.1: replace(counted("pgd", 400), denominator=n)}
+    (told,) = [remark for remark in answer(of_set).remarks if "attacked the first" in remark]
+    assert told.startswith("PGD attacked the first 500 test images for some networks and 1,000 for others")
+
+
 def test_no_interval_is_never_decided():
     assert not is_decided(over_seeds({1: 0.5}))
     assert not is_decided(over_seeds({1: 0.1, 2: -0.1}))

@@ -71,11 +71,15 @@ def is_decided(difference: OverSeeds) -> bool:
 
 def fewer_images(results: DataSetResults) -> list[str]:
     """Say it if the strongest attack was made on a part of the test images only."""
-    attacked = {m.denominator for m in results.of_strongest()}
-    everything = {network.clean.denominator for network in results.attacked}
-    if attacked == everything or len(attacked) != 1:
+    attacked = sorted({m.denominator for m in results.of_strongest()})
+    everything = max((network.clean.denominator for network in results.attacked), default=0)
+    if attacked in ([], [everything]):
         return []
-    return [f"{ATTACKS[results.strongest]} attacked the first {attacked.pop():,} of {everything.pop():,} test images."]
+    some, *more = attacked
+    start = f"{ATTACKS[results.strongest]} attacked the first {some:,}"
+    if not more:
+        return [f"{start} of {everything:,} test images."]
+    return [f"{start} test images for some networks and {more[-1]:,} for others, so these differ in their images, too."]
 
 
 def _of_training(results: DataSetResults, effect: Effect) -> str:
