@@ -7,6 +7,7 @@ need it. Jobs opened here name the project they were opened from, so that ``job.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Self
@@ -30,17 +31,17 @@ class DataSpace:
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self._path = os.path.abspath(os.fspath(path) if path is not None else os.getcwd())
-        if not os.path.isfile(os.path.join(self._path, ".signac", "config")):
+        if not _is_project(self._path):
             raise ProjectNotFoundError(
                 f"There is no signac project in {self._path}.",
-                hint="Make one with init.py, with signac.init_project() or with `signac init`.",
+                hint=_where_else(self._path),
             )
 
     @classmethod
     def get_project(cls, path: str | os.PathLike[str] | None = None, search: bool = True, **kwargs: Any) -> Self:
         """Return the project at ``path``, or, with ``search``, in the nearest folder above it."""
         start = folder = os.path.abspath(os.fspath(path) if path is not None else os.getcwd())
-        while search and not os.path.isfile(os.path.join(folder, ".signac", "config")):
+        while search and not _is_project(folder):
             parent = os.path.dirname(folder)
             if parent == folder:
                 folder = start
@@ -143,3 +144,16 @@ class DataSpace:
 
     def __hash__(self) -> int:
         return hash(self._path)
+
+
+def _is_project(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, ".signac", "config"))
+
+
+def _where_else(folder: str) -> str:
+    """Say what to do where there is no project: the program that asks may lie in one."""
+    program = getattr(sys.modules.get("__main__"), "__file__", None)
+    home, name = os.path.split(os.path.realpath(program)) if program else (folder, "")
+    if home != folder and _is_project(home):
+        return f"{name} lies in one: change to {home}, or end {name} with Project.main(), which finds it from anywhere."
+    return "Make one with init.py, with signac.init_project() or with `signac init`."

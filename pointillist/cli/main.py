@@ -55,14 +55,16 @@ def main(project: Study, parser: argparse.ArgumentParser | None = None, argv: Se
     plain = [word for word in words if not word.startswith("-")]
     chosen = next((word for word in plain if word in COMMANDS), plain[0] if plain else None)
     parser = parser or argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter)
-    _describe(parser, chosen, project)
+    command = _describe(parser, chosen, project)
     if is_asked:
         completion.answer(project, parser)
     if chosen is not None and chosen not in COMMANDS and not parser._get_positional_actions()[:-1]:
         hint = near_matches(chosen, COMMANDS)
         print(f"There is no command {chosen!r}.{' ' + hint if hint else ''}", file=sys.stderr)
         return EXIT_USAGE
-    arguments = parser.parse_args(words)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        return report(_not_understood(unknown, chosen, command))
     if arguments.command is None:
         parser.print_usage(sys.stderr)
         print(f"Commands: {', '.join(COMMANDS)}. --help says more.", file=sys.stderr)
@@ -115,8 +117,21 @@ def of_system(error: OSError) -> PointillistError:
     )
 
 
-def _describe(parser: argparse.ArgumentParser, chosen: str | None, project: Study) -> None:
-    """Add the commands to a parser, in full only for the chosen one."""
+def _not_understood(unknown: list[str], name: str | None, command: argparse.ArgumentParser) -> PointillistError:
+    """Say which word of a command line means nothing, and what it may have been meant to be."""
+    whose = name or "project.py"
+    word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
+    options = [option for option in command._option_string_actions if option.startswith("--")]
+    near = near_matches(word, options) if word.startswith("--") else ""
+    what = f"has no option {word}" if word.startswith("-") else f"does not know what to do with {word!r}"
+    if not word.startswith("-") and "-o" in command._option_string_actions:
+        near = "-o names operations, -j jobs, -f what jobs must match."
+    return PointillistError(f"{whose} {what}.", hint=f"{near} `--help` tells them all.".strip())
+
+
+def _describe(parser: argparse.ArgumentParser, chosen: str | None, project: Study) -> argparse.ArgumentParser:
+    """Add the commands to a parser, in full only for the chosen one, and return what reads its options."""
+    reader = parser
     parser.add_argument("--debug", action="store_true", help="show full tracebacks")
     parser.add_argument("-v", "--verbose", action="count", default=0, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -130,11 +145,13 @@ def _describe(parser: argparse.ArgumentParser, chosen: str | None, project: Stud
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if module:
+            reader = command
             module.add_arguments(command)
             if hasattr(module, "add_project_arguments"):
                 module.add_project_arguments(project, command)
             command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show full tracebacks")
             command.add_argument("-v", "--verbose", action="count", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return reader
 
 
 def _module(command: str) -> Any:

@@ -59,6 +59,12 @@ def _filter(project: Study, arguments: argparse.Namespace) -> Callable[[], list[
     def matching() -> list[str]:
         from signac.filterparse import parse_filter_arg
 
+        first, *others = arguments.filter
+        if first.startswith("{") and (others or not first.endswith("}")):
+            raise SelectionError(
+                f"The filter {' '.join(arguments.filter)} is JSON that is not whole or was taken apart by the shell.",
+                hint="Put it between single quotes, or write -f KEY VALUE, for instance -f seed 1.",
+            )
         try:
             return [job.id for job in project.signac_project.find_jobs(parse_filter_arg(arguments.filter))]
         except (ValueError, KeyError) as error:

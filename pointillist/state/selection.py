@@ -76,12 +76,17 @@ def aggregate_ids(
                 raise SelectionError(
                     f"The id {abbreviation!r} fits {len(found)} jobs or aggregates.", hint="Write more of it."
                 )
-            thing = "aggregate" if abbreviation.startswith("agg-") else "job"
-            raise SelectionError(
-                f"Did not find {thing} with id {abbreviation!r}.", hint="`python project.py status -d` lists the ids."
-            )
+            raise no_such_id(abbreviation)
         matched.add(found[0])
     return matched
+
+
+def no_such_id(wanted: str) -> SelectionError:
+    """Return the error that says that nothing has an id."""
+    thing = "aggregate" if wanted.startswith("agg-") else "job"
+    return SelectionError(
+        f"Did not find {thing} with id {wanted!r}.", hint="`python project.py status -d` lists the ids."
+    )
 
 
 def select(

@@ -17,7 +17,7 @@ from pointillist.execution.commands import SESSION_VARIABLE, shell_command
 from pointillist.execution.running.processes import exit_code_of
 from pointillist.state.journal import JournalWriter, Outcome
 from pointillist.state.older import older_ids
-from pointillist.state.selection import aggregate_ids
+from pointillist.state.selection import aggregate_ids, no_such_id
 from pointillist.state.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def _aggregates(workspace: Workspace, operation: Operation, ids: Sequence[str]) 
     if ids and operation.aggregator.is_single and all(re.fullmatch(r"[0-9a-f]{32}", i) for i in ids):
         # What cluster jobs ask for: the other jobs of the workspace need not be looked at.
         for job_id in ids:
+            if not workspace.has_folder(job_id):
+                raise no_such_id(job_id)
             workspace.statepoint(job_id)
         return [Aggregate(i, (i,)) for i in dict.fromkeys(ids)]
     aggregates = operation.aggregator.aggregates(workspace, workspace.job_ids)

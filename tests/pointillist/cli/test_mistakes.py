@@ -1,0 +1,66 @@
+"""Mistakes on the command line: a sentence names the word that is wrong and what may have been meant."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BODY = """
+@Project.post.isfile("a")
+@Project.operation
+def train(job):
+    open(job.fn("a"), "w").close()
+"""
+
+
+@pytest.fixture
+def study(make_study: Any) -> Any:
+    return make_study(BODY, {"x": 1}, {"x": 2})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--paralel", "2"], "Error: run has no option --paralel.\nDid you mean --parallel"),
+        (["run", "--paralel=2"], "Error: run has no option --paralel.\nDid you mean --parallel"),
+        (["status", "--detailled"], "Error: status has no option --detailled.\nDid you mean --detailed"),
+        (["status", "-Z"], "Error: status has no option -Z.\n`--help` tells"),
+        (["explain", "train"], "Error: explain does not know what to do with 'train'.\n-o names operations"),
+    ],
+)
+def test_word_that_means_nothing_is_named_with_what_may_have_been_meant(
+    study: Any, words: list[str], said: str
+) -> None:
+    told = study.cli(*words, check=2)
+    assert told.stderr.startswith(said)
+    assert told.stdout == ""
+
+
+@pytest.mark.parametrize("words", [['{"x": 1'], ['{"x":', "1}"], ["{x:", "1}"]])
+def test_broken_json_is_no_filter_that_matches_nothing(study: Any, words: list[str]) -> None:
+    assert "JSON that is not whole or was taken apart by the shell" in study.cli("run", "-f", *words, check=3).stderr
+    assert not list(study.path.glob("workspace/*/a"))
+
+
+def test_whole_json_is_a_filter(study: Any) -> None:
+    study.cli("run", "-f", '{"x": 1}')
+    assert len(list(study.path.glob("workspace/*/a"))) == 1
+
+
+def test_exec_says_that_there_is_no_such_job_and_that_one_is_broken(study: Any) -> None:
+    nobody, (broken, _other) = "0" * 32, study.make_jobs()
+    assert f"Did not find job with id '{nobody}'" in study.cli("exec", "train", nobody, check=3).stderr
+    (study.job(broken) / "signac_statepoint.json").unlink()
+    assert "it has no signac_statepoint.json" in study.cli("exec", "train", broken, check=2).stderr
+
+
+def test_program_that_is_called_from_elsewhere_says_where_its_project_is(study: Any, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    told = study.cli("status", cwd=elsewhere, check=1).stderr
+    assert f"There is no signac project in {elsewhere}.\nproject.py lies in one: change to {study.path}" in told
+    shutil.rmtree(study.path / ".signac")
+    assert "Make one with init.py" in study.cli("status", cwd=elsewhere, check=1).stderr
