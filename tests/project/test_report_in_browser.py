@@ -69,6 +69,11 @@ def test_which_class_is_taken_for_which_is_seen_whole(browser, page, width):
     widths = browser.ask(boxes)
     assert len(widths) == 4
     assert all(inner <= outer for inner, outer in widths)
+    tops = browser.ask(
+        "return [...document.querySelectorAll('.matrix .scroll')].map(e => e.getBoundingClientRect().top)"
+    )
+    beside_each_other = [abs(tops[i] - tops[i + 1]) < 1 for i in (0, 2)]
+    assert beside_each_other == [width > 500] * 2  # without and under attack
 
 
 def test_the_table_sorts_by_a_column_both_ways_also_with_the_keyboard(browser, page):
