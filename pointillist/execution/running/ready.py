@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -38,7 +39,8 @@ class ReadyTasks:
         priority: Callable[[Task], Any] | None = None,
         depths: Mapping[str, int] | None = None,
     ) -> None:
-        self._tasks: dict[str, dict[str, Task]] = {operation.name: {} for operation in operations}
+        # A plain dict passes over all that was taken out at its front each time it is asked for the first.
+        self._tasks = {operation.name: OrderedDict[str, Task]() for operation in operations}
         self._priority = priority
         self._ranked: dict[str, list[tuple[Any, int, Task]]] = {operation.name: [] for operation in operations}
         self._places: dict[tuple[str, str], int] = {}
