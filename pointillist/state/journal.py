@@ -100,6 +100,8 @@ class Journal:
         # For more than a few, looking for each costs more than decoding every line.
         self._only = None if chosen is None or len(chosen) > 20 else chosen
         self._attempts: dict[str, Attempt] | None = None
+        self._own: dict[str, Attempt] = {}
+        """The attempts that this process has recorded itself; it need not read them."""
         self._last: dict[tuple[str, str], Attempt] = {}
 
     def attempts(self) -> list[Attempt]:
@@ -126,13 +128,15 @@ class Journal:
 
     def add(self, attempt: Attempt) -> None:
         """Take note of an attempt this process has just recorded itself."""
+        self._own[attempt.id] = attempt
         if self._attempts is None:
-            return  # it is in the files, and nobody has asked for them yet
+            return  # nobody has asked for the others yet
         self._attempts[attempt.id] = attempt
         self._last[attempt.operation, attempt.aggregate_id] = attempt
 
     def remove(self, attempt: Attempt) -> None:
         """Take note that an attempt this process has recorded never began."""
+        self._own.pop(attempt.id, None)
         if self._attempts is not None and self._attempts.pop(attempt.id, None) is not None:
             key = attempt.operation, attempt.aggregate_id
             self._last.pop(key, None)
@@ -142,7 +146,7 @@ class Journal:
 
     def _read(self) -> dict[str, Attempt]:
         while self._attempts is None:
-            self._attempts = {}
+            self._attempts = dict(self._own)
             try:
                 for session, record in self._records():
                     self._take(session, record)
@@ -155,7 +159,10 @@ class Journal:
         return self._attempts
 
     def _records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        ours = {f"{attempt.session}{SUFFIX}" for attempt in self._own.values()}
         for name in file_names(self.path):
+            if name in ours:
+                continue
             with open(os.path.join(self.path, name), "rb") as file:
                 for record in records(file if self._only is None else self._concerned(file.read())):
                     yield _session_of(record) if is_archive(name) else name.removesuffix(SUFFIX), record

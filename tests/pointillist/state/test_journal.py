@@ -52,6 +52,27 @@ def test_every_cut_of_the_file_can_be_read(tmp_path: Path, session: Session) -> 
     assert seen == {0, 1, 2}
 
 
+def test_what_a_process_has_recorded_itself_is_known_beside_what_others_record_meanwhile(
+    tmp_path: Path, session: Session
+) -> None:
+    journal = Journal(str(tmp_path / "journal"))
+    writer = JournalWriter(journal, session)
+    kept, withdrawn = (writer.start("work", name, log="") for name in "ab")
+    writer.withdraw(withdrawn)
+    other = Sessions(str(tmp_path)).open()
+    writer_elsewhere = JournalWriter(Journal(str(tmp_path / "journal")), other)
+    elsewhere = writer_elsewhere.start("work", "c", log="")
+    assert journal.attempts() == [kept, elsewhere]
+    writer.end(kept, Outcome.FAILED, exit_code=1)
+    writer_elsewhere.end(elsewhere, Outcome.FAILED, exit_code=2)
+    journal.forget()
+    assert journal.attempts() == [kept, elsewhere]
+    assert journal.failed() == [("work", "a"), ("work", "c")]
+    writer.close()
+    writer_elsewhere.close()
+    other.close()
+
+
 def test_no_journal_is_an_empty_journal(tmp_path: Path) -> None:
     assert Journal(str(tmp_path / "nothing")).attempts() == []
 
