@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from pointillist.definition.operations import Operation
 from pointillist.execution.running.attempts import Attempts
@@ -37,6 +37,9 @@ FEWEST_AHEAD = 4
 MOST_AHEAD = 64
 """So many in all are lined up in workers, where tasks are so brief that even these take no longer than ``BRIEF_S``."""
 
+LONGEST_NAP_S = 0.002
+"""So long at most nobody listens to workers that have enough to do."""
+
 SENT_AT_ONCE = 8
 """So many at most go to a worker in one message: the first of them begins when the last is prepared."""
 
@@ -62,6 +65,10 @@ class Pace:
     def count(self, operation: Operation) -> int:
         """Return how many tasks of a brief operation take no longer than one that is just brief."""
         return int(BRIEF_S / max(self._mean_s[operation.name], 1e-6))
+
+    def nap_s(self, operation: Operation, in_line: int) -> float:
+        """Return how long nobody need look after tasks in line: half of what they take, if they are as those before."""
+        return min(LONGEST_NAP_S, in_line / 2 * self._mean_s.get(operation.name, 0.0))
 
 
 class Lining:
@@ -132,6 +139,14 @@ class Lining:
             self._attempts.withdraw(follower)
             for task in follower.tasks.values():
                 self._candidates.put_back(task)
+
+    def nap_s(self, works: Iterable[Work]) -> float:
+        """Return how long nobody need listen to pieces of work, because enough stands behind each of them.
+
+        To be woken at each end costs us and the worker, which is held up, more than to take note of several at once.
+        """
+        naps = (self.pace.nap_s(w.operation, len(w.ahead)) if isinstance(w.process, Worker) else 0.0 for w in works)
+        return min(naps, default=0.0)
 
     def is_due(self, work: Work, *, is_idle: bool) -> bool:
         """Say whether a piece of work takes so long that nothing should wait behind it any more.

@@ -213,6 +213,8 @@ class LocalRun:
 
     def _wait(self) -> None:
         """Wait for news, at most until the next tick, and take note of them."""
+        if nap_s := self._lining.nap_s(self._running.values()):
+            time.sleep(nap_s)
         blind = any(process.fileno() is None for process in self._running)
         events = self._selector.select(0.01 if blind else TICK_S)
         self._stops.calm()

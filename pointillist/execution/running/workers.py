@@ -230,17 +230,19 @@ def _serve(function: Callable[..., None], channel: socket.socket, tokens: int, c
         signals.signal(signals.SIGHUP, signals.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
+        before = _usage_so_far()
         for log, arguments in _requests(channel, tokens):
             os.chdir(cwd)
             _print_to(log)
-            began, clock, before = time.time(), time.monotonic(), _usage_so_far().cpu_s
+            began, clock = time.time(), time.monotonic()
             ended = _call(lambda arguments=arguments: function(*arguments), log, in_worker=True)  # type: ignore[misc]
             if os.getpid() != pid:
                 break  # a copy that the call has forked has come back from it, too
             used = _usage_so_far()
             took_s = time.monotonic() - clock
             _print_nowhere()
-            answer = [ended.exit_code, ended.error, used.cpu_s - before, used.peak_memory_bytes, began, took_s]
+            cpu_s, before = used.cpu_s - before.cpu_s, used
+            answer = [ended.exit_code, ended.error, cpu_s, used.peak_memory_bytes, began, took_s]
             channel.sendall(json.dumps(answer).encode() + b"\n")
         os._exit(0)
     except BaseException:
@@ -271,14 +273,13 @@ def _print_nowhere() -> None:
 def _call(call: Callable[[], None], log: str, *, in_worker: bool = False) -> Ended:
     """Make a call and say how it ended; a traceback goes to the log."""
     try:
-        previous = signals.getsignal(signals.SIGINT)
         if in_worker:
             signals.signal(signals.SIGINT, signals.default_int_handler)
         try:
             call()
         finally:
             if in_worker:
-                signals.signal(signals.SIGINT, previous)
+                signals.signal(signals.SIGINT, signals.SIG_IGN)
                 _flush()
     except KeyboardInterrupt:
         return Ended(-signals.SIGINT)

@@ -15,7 +15,7 @@ import signac
 from patience import until
 
 from pointillist.definition.operations import Operation
-from pointillist.execution.running.lining import BRIEF_S, Pace
+from pointillist.execution.running.lining import BRIEF_S, LONGEST_NAP_S, Pace
 from pointillist.execution.running.workers import Worker
 from pointillist.state.journal import Journal
 
@@ -177,6 +177,9 @@ def test_the_briefer_tasks_are_the_more_of_them_may_stand_in_line() -> None:
         counts.append(pace.count(one))
     assert counts == sorted(counts)
     assert counts[-1] == pytest.approx(BRIEF_S / 0.001, abs=2)
+    assert pace.nap_s(one, 0) == 0
+    assert pace.nap_s(one, 3) == pytest.approx(0.0015, rel=0.1)
+    assert pace.nap_s(one, 64) == LONGEST_NAP_S
     pace.note(one, BRIEF_S)
     assert not pace.is_brief(one)
 
