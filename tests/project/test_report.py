@@ -161,6 +161,12 @@ def test_the_verdict_is_what_the_interval_allows(after, start):
     assert ("interval over" in found.sentence) == (len(set(after)) > 1)
 
 
+def test_one_seed_of_several_is_not_said_to_be_the_only_one():
+    standard = [network(s, fgsm=500) for s in (1, 2, 3)]
+    found = said(answer(results(*standard, network(2, fgsm=600, training="PGD, epsilon 0.1"))))
+    assert found.sentence.startswith("In the one seed that both have, adversarial training (PGD, epsilon 0.1) moves")
+
+
 def test_without_adversarial_training_the_parameter_with_the_largest_effect_is_named():
     of_set = [
         network(s, fgsm=500 - (10 + s) * (e == 20) + (40 + s) * (d == 0.5), num_epochs=e, dropout_prob=d)

@@ -91,7 +91,7 @@ def _of_training(results: DataSetResults, effect: Effect) -> str:
     elif effect.n > 1:
         start = f"These seeds can't tell: {subject} moves {under}"
     else:
-        start = f"In the one seed there is, {subject} moves {under}"
+        start = f"{_in_one_seed(results)}, {subject} moves {under}"
     cost = f"the accuracy without attack changes by {_with_interval(effect.clean)}"
     return f"{start} {_from_to(effect)}, and {cost}."
 
@@ -106,7 +106,7 @@ def _of_parameter(results: DataSetResults, effect: Effect, *, alone: bool) -> st
         f"{_from_to(effect)}."
     )
     if effect.n == 1:
-        return f"In the one seed there is, {label}{'' if alone else ' has the largest effect'}: {change}"
+        return f"{_in_one_seed(results)}, {label}{'' if alone else ' has the largest effect'}: {change}"
     if not is_decided(effect.robust):
         return f"These seeds can't tell: the largest difference is that of {label}, where {change}"
     return f"{label[0].upper()}{label[1:]}{'' if alone else ' has the largest effect'}: {change}"
@@ -125,6 +125,11 @@ def _of_one_setting(results: DataSetResults) -> str:
         f"{subject} {percent(clean.mean)} of the test images correctly, and {percent(robust.mean)} under "
         f"{_attack(results)} ({_interval_of_share(robust)})."
     )
+
+
+def _in_one_seed(results: DataSetResults) -> str:
+    is_only_one = len({network.seed for network in results.attacked}) == 1
+    return "In the one seed there is" if is_only_one else "In the one seed that both have"
 
 
 def _from_to(effect: Effect) -> str:
