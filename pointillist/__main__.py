@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pointillist import __version__
 from pointillist.cli import import_
+from pointillist.cli.main import COMMANDS
 from pointillist.cli.starters import STARTERS
 from pointillist.errors import EXIT_USAGE, PointillistError
 from pointillist.wording import counted
@@ -32,7 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     trial.add_argument("-c", "--num-cpus", type=int, default=2, metavar="N", help="cores of a node")
     trial.add_argument("-g", "--num-gpus", type=int, default=0, metavar="N", help="GPUs of a node")
     trial.add_argument("-n", "--num-jobs", type=int, default=10, metavar="N", help="jobs to make")
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words and words[0] in COMMANDS and words[0] not in commands.choices:
+        print(f"Error: {words[0]} is a command of a project: python project.py {words[0]}", file=sys.stderr)
+        return EXIT_USAGE
+    arguments = parser.parse_args(words)
     try:
         if arguments.command == "init":
             from pointillist.cli.init import init as write

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pointillist.errors import SelectionError
+from pointillist.errors import PointillistError
 from pointillist.state.selection import Selection, select
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ def _filter(project: Study, arguments: argparse.Namespace) -> Callable[[], list[
 
         first, *others = arguments.filter
         if first.startswith("{") and (others or not first.endswith("}")):
-            raise SelectionError(
+            raise PointillistError(
                 f"The filter {' '.join(arguments.filter)} is JSON that is not whole or was taken apart by the shell.",
                 hint="Put it between single quotes, or write -f KEY VALUE, for instance -f seed 1.",
             )
         try:
             return [job.id for job in project.signac_project.find_jobs(parse_filter_arg(arguments.filter))]
         except (ValueError, KeyError) as error:
-            raise SelectionError(
+            raise PointillistError(
                 f"The filter {' '.join(arguments.filter)!r} can't be understood: {error}.",
                 hint="Write -f KEY VALUE, for instance -f seed 1.",
             ) from error

@@ -215,7 +215,11 @@ def _agreed(prepared: Prepared, wishes: Wishes, *, ask: bool) -> bool:
     if not ask or prepared.cluster_jobs <= 1 or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     print("Submit? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    try:
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        print("\nNothing was submitted.", file=sys.stderr)
+        raise
 
 
 def _show(parts: Parts, submission: Submission) -> None:

@@ -39,9 +39,18 @@ def test_word_that_means_nothing_is_named_with_what_may_have_been_meant(
     assert told.stdout == ""
 
 
-@pytest.mark.parametrize("words", [['{"x": 1'], ['{"x":', "1}"], ["{x:", "1}"]])
-def test_broken_json_is_no_filter_that_matches_nothing(study: Any, words: list[str]) -> None:
-    assert "JSON that is not whole or was taken apart by the shell" in study.cli("run", "-f", *words, check=3).stderr
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (['{"x": 1'], "JSON that is not whole or was taken apart by the shell"),
+        (['{"x":', "1}"], "JSON that is not whole or was taken apart by the shell"),
+        (["{x:", "1}"], "JSON that is not whole or was taken apart by the shell"),
+        (["{'x': 1}"], "can't be understood: Expecting property name"),
+        (["x.$like", "1"], "can't be understood: \"Unknown operator"),
+    ],
+)
+def test_broken_filter_is_no_filter_that_matches_nothing(study: Any, words: list[str], said: str) -> None:
+    assert said in study.cli("run", "-f", *words, check=2).stderr
     assert not list(study.path.glob("workspace/*/a"))
 
 
@@ -64,3 +73,8 @@ def test_program_that_is_called_from_elsewhere_says_where_its_project_is(study: 
     assert f"There is no signac project in {elsewhere}.\nproject.py lies in one: change to {study.path}" in told
     shutil.rmtree(study.path / ".signac")
     assert "Make one with init.py" in study.cli("status", cwd=elsewhere, check=1).stderr
+
+
+def test_command_of_a_project_is_no_command_of_the_package(engine: Any, tmp_path: Path) -> None:
+    told = engine(tmp_path, "-m", "pointillist", "status", check=2)
+    assert told.stderr == "Error: status is a command of a project: python project.py status\n"

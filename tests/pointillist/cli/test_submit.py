@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import shutil
+import signal
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -307,18 +310,42 @@ def small(job): return "true"
     assert "run -o large" not in shown.stdout
 
 
-@pytest.mark.parametrize("answer", [b"n\n", b"\x04"], ids=["no", "end of file"])
-def test_document_says_that_nothing_was_submitted_when_the_answer_is_no(
-    make_study: Any, monkeypatch: pytest.MonkeyPatch, answer: bytes
-) -> None:
+@pytest.fixture
+def asked(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Return a function that answers the question of ``submit`` and returns the exit code, the answer, the words."""
     monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "LocalEnvironment")
     study = make_study(BODY, *POINTS)
     terminal, end = pty.openpty()
-    os.write(terminal, answer)
-    said = subprocess.run(
-        study.command("submit", "--json"), cwd=study.path, stdin=end, stderr=end, stdout=subprocess.PIPE, check=True
-    )
-    document = json.loads(said.stdout)
-    assert (document["submissions"], document["left"]) == ([], 3)
+
+    def ask(answer: bytes, *options: str) -> tuple[int, str, str]:
+        command = study.command("submit", *options)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, cwd=study.path, stdin=end, stderr=end, stdout=pipe, start_new_session=True)
+        seen = b""
+        while b"[y/N]" not in seen:
+            seen += os.read(terminal, 1 << 16)
+        if answer:
+            os.write(terminal, answer)
+        else:
+            process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+        while select.select([terminal], [], [], 0)[0]:
+            seen += os.read(terminal, 1 << 16)
+        return process.returncode, said.decode(), seen.decode().replace("\r\n", "\n")
+
+    yield ask
     os.close(terminal)
     os.close(end)
+
+
+@pytest.mark.parametrize("answer", [b"n\n", b"\x04"], ids=["no", "end of file"])
+def test_document_says_that_nothing_was_submitted_when_the_answer_is_no(asked: Any, answer: bytes) -> None:
+    code, said, _words = asked(answer, "--json")
+    document = json.loads(said)
+    assert (code, document["submissions"], document["left"]) == (0, [], 3)
+
+
+def test_interrupt_at_the_question_submits_nothing_and_says_so(asked: Any) -> None:
+    code, said, words = asked(b"")
+    assert (code, said) == (130, "")
+    assert words.endswith("[y/N] \nNothing was submitted.\n")
