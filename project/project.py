@@ -233,7 +233,7 @@ def part_6_report_completed(*jobs):
 @Project.operation(aggregator=aggregator())
 def part_6_report_command(*jobs):
     """Write the report. Of a study that is not finished: ``python project.py exec part_6_report_command``."""
-    report.write_report(HERE / "workspace", HERE / "analysis")
+    print(report.write_report(HERE / "workspace", HERE / "analysis"))
 
 
 if __name__ == "__main__":

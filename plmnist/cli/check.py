@@ -13,8 +13,8 @@ from plmnist.device import check_device
 
 SUMMARY = "ask whether an evaluation can be believed"
 DESCRIPTION = (
-    "Attack each trained network with FGSM, PGD and noise and say, in a sentence each, what speaks for or against "
-    "believing such an evaluation. The findings are written to checks.json in each folder; a network that has been "
+    "Attack each trained network with FGSM, PGD and noise and say what speaks against believing such an evaluation, a "
+    "sentence for each warning. All findings are written to checks.json in each folder; a network that has been "
     "checked is not checked again. Exit status 1 if there is a warning."
 )
 
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
     add_folders(parser)
     add_device(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--verbose", action="store_true", help="say of checks that passed what they found, too")
+    output.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,11 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class _Findings(Report):
-    """Says what each check has found instead of a summary."""
+    """Says what each check has found that did not pass, after the summary."""
 
     def __init__(self, arguments: argparse.Namespace, *, verb: str) -> None:
         super().__init__(arguments, verb=verb)
         self.is_quiet = arguments.json
+        self._is_verbose: bool = arguments.verbose
         self.found: dict[str, list[dict[str, Any]]] = {}
 
     @property
@@ -63,7 +66,10 @@ class _Findings(Report):
 
     def say(self, folder: str, summary: str) -> None:
         self.found[folder] = results.load_checks(folder)["checks"]
+        if self.is_quiet:
+            return
+        super().say(folder, summary)
         for check in self.found[folder]:
-            if not self.is_quiet:
+            if self._is_verbose or not check["passed"]:
                 verdict = "pass" if check["passed"] else "WARNING"
                 print(f"{folder}: {verdict}: {check['name']}: {check['sentence']}", flush=True)

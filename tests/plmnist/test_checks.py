@@ -143,15 +143,28 @@ def test_network_and_random_state_are_left_alone(network, digits):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_check_command_says_one_sentence_per_check(tmp_path, capsys):
+def test_check_command_says_a_sentence_for_each_warning_and_of_all_if_asked(tmp_path, capsys):
     good, missing = str(tmp_path / "good"), str(tmp_path / "missing")
     assert cli.main(["train", "--output", good, "--num-epochs", "15"]) == 0
     capsys.readouterr()
     assert cli.main(["check", good]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "1 of 1 folder checked, 0 warnings"
-    assert all(line.startswith(f"{good}: pass: ") for line in lines[:-1])
+    assert lines == [f"{good}: checked, 9 of 9 checks passed", "1 of 1 folder checked, 0 warnings"]
+    assert cli.main(["check", good, "--verbose"]) == 0
+    _, *sentences, _ = capsys.readouterr().out.splitlines()
+    assert len(sentences) == 9
+    assert all(line.startswith(f"{good}: pass: ") for line in sentences)
     assert cli.main(["check", good, missing, "--json"]) == 1
     captured = capsys.readouterr()
     assert list(json.loads(captured.out)) == [good]
     assert "missing is not a folder" in captured.err
+
+    record = json.loads((tmp_path / "good" / "checks.json").read_text())
+    record["checks"][3] |= {"passed": False, "sentence": "The logits are saturated."}
+    (tmp_path / "good" / "checks.json").write_text(json.dumps(record))
+    assert cli.main(["check", good]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"{good}: already checked, 8 of 9 checks passed; warnings: saturation",
+        f"{good}: WARNING: saturation: The logits are saturated.",
+        "1 of 1 folder checked, 1 warning",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -37,6 +38,13 @@ def report_of(workspace: Path) -> str:
     analysis = workspace.parent / "analysis"
     write_report(workspace, analysis)
     return (analysis / "report.html").read_text()
+
+
+def test_the_answer_is_returned_as_the_page_says_it(workspace):
+    question, sentence = write_report(workspace, workspace.parent / "analysis").splitlines()
+    page = html.unescape((workspace.parent / "analysis" / "report.html").read_text())
+    assert f"<h1>{question}</h1>" in page
+    assert f'<p class="answer">{sentence}</p>' in page
 
 
 def jobs_of(workspace: Path) -> list[Job]:

@@ -20,8 +20,12 @@ INDEX = "output_report.json"
 RECORDS = ("train.json", "fgsm.json", "pgd.json", "noise.json", "checks.json")
 
 
-def write_report(workspace: Path, analysis: Path) -> None:
-    """Write the report, its figures and the table of all measurements, from what there is in a workspace."""
+def write_report(workspace: Path, analysis: Path) -> str:
+    """Write the report, its figures and the table of all measurements, from what there is in a workspace.
+
+    Returns the question and its answer as text, a line for each data set.
+    """
+    from src.report.answer import answer
     from src.report.facts import read_study
     from src.report.page import render
 
@@ -33,11 +37,14 @@ def write_report(workspace: Path, analysis: Path) -> None:
         with recording(analysis, "report", **MADE_BY) as making:
             folders = sorted(path for path in workspace.iterdir() if re.fullmatch("[0-9a-f]{32}", path.name))
             digests = {folder.name: digest_of(folder) for folder in folders}
-            files = render(read_study(folders))
+            study = read_study(folders)
+            files = render(study)
             for name, content in files.items():
                 write_atomically(analysis / name, content)
             making.inputs["results_sha256"], making.outputs = digests, list(files)
         write_index(analysis, INDEX, making)  # last, after the provenance
+    answers = [answer(results) for results in study.datasets]
+    return "\n".join([*(found.question for found in answers[:1]), *(found.sentence for found in answers)])
 
 
 def is_up_to_date(analysis: Path, jobs: Iterable[Any]) -> bool:
