@@ -305,18 +305,30 @@ def as_condition(condition: Any, tag: Any = None) -> Condition:
     return Function(condition, tag)
 
 
+def _refuse_bare(name: str, value: object) -> None:
+    """Refuse a condition that decorates a function without saying what to look for: nobody would ever ask it."""
+    if callable(value):
+        whose = getattr(value, "__name__", repr(value))
+        raise DefinitionError(
+            f"The condition {name} of {whose} does not say what to look for.", hint=f'Write {name}("..."), with a name.'
+        )
+
+
 def isfile(filename: str | os.PathLike[str]) -> Condition:
     """Claim that each job folder holds the file."""
+    _refuse_bare("isfile", filename)
     return IsFile(os.fspath(filename))
 
 
 def true(key: str) -> Condition:
     """Claim that the key of each job document has a true value."""
+    _refuse_bare("true", key)
     return IsTrue(key)
 
 
 def false(key: str) -> Condition:
     """Claim that the key of each job document has a false value or is absent."""
+    _refuse_bare("false", key)
     return IsFalse(key)
 
 
@@ -330,6 +342,7 @@ def has_keys(filename: str | os.PathLike[str], keys: Sequence[str]) -> Condition
     keys
         Top-level keys.
     """
+    _refuse_bare("has_keys", filename)
     if isinstance(keys, str):
         keys = (keys,)
     return HasKeys(os.fspath(filename), tuple(keys))

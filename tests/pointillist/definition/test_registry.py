@@ -139,6 +139,18 @@ def test_what_is_no_function_of_jobs_is_no_condition(kind: str) -> None:
             declare("done")
 
 
+@pytest.mark.parametrize("kind", ["pre", "post"])
+@pytest.mark.parametrize("name", ["isfile", "true", "false", "has_keys"])
+def test_condition_without_what_to_look_for_is_refused(kind: str, name: str) -> None:
+    project = new_project()
+    with pytest.raises(FlowProjectDefinitionError, match=f"The condition {name} of work does not say what to look for"):
+
+        @getattr(getattr(project, kind), name)
+        @project.operation
+        def work(job):
+            pass
+
+
 def test_conditions_of_what_is_no_operation_are_refused() -> None:
     project = new_project()
 
