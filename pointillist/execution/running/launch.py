@@ -150,7 +150,7 @@ class Launcher:
 
     def _process(self, work: Work) -> Process:
         operation, job_ids = work.operation, work.job_ids
-        if any(map(self.needs_shell, work.tasks.values())):
+        if self.needs_shell(next(iter(work.tasks.values()))):
             jobs = [self._plan.workspace.job(i) for i in job_ids]
             if operation.cmd and operation.hooks:
                 for task in work.tasks.values():
