@@ -63,6 +63,9 @@ class Recipe:
         and 1; None leaves them alone.
     setting
         Length, optimiser, rate and batches, in words.
+    fixed
+        How many of the training images it learns from, drawn by the seed, in one order in all epochs; if None, it
+        learns from all of them, in another order in each epoch.
     """
 
     key: str
@@ -76,6 +79,7 @@ class Recipe:
     published: tuple[Published, ...]
     setting: str
     alter: Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor] | None = None
+    fixed: int | None = None
 
 
 def file_of(recipe: Recipe, seed: int, folder: Path) -> Path:
@@ -111,7 +115,8 @@ def _train(network: nn.Module, recipe: Recipe, seed: int, data: TrainingData) ->
     pictures, accuracies = data.train.pixels(), {}
     for epoch in range(1, recipe.epochs + 1):
         network.train()
-        order = torch.randperm(len(pictures), generator=order_source)
+        if recipe.fixed is None or epoch == 1:
+            order = torch.randperm(len(pictures), generator=order_source)[: recipe.fixed]
         batches = torch.split(order, recipe.batch)
         for i, rows in enumerate(batches, start=1):
             for group in optimiser.param_groups:
@@ -138,9 +143,12 @@ def accuracy(network: nn.Module, images: ImageSet) -> float:
     return float((torch.cat(answers) == images.labels).double().mean())
 
 
-def _tutorial_cnn(seed: int) -> nn.Module:
-    network = build("cnn", 28 * 28, 128, 0.5, mean=MNIST_MEAN, std=MNIST_STD)
-    initialise(network, seed)
+def _of_plmnist(name: str, hidden_size: int, dropout_prob: float) -> Callable[[int], nn.Module]:
+    def network(seed: int) -> nn.Module:
+        made = build(name, 28 * 28, hidden_size, dropout_prob, mean=MNIST_MEAN, std=MNIST_STD)
+        initialise(made, seed)
+        return made
+
     return network
 
 
@@ -149,7 +157,7 @@ TUTORIAL = Recipe(
     title="network of PyTorch's FGSM tutorial",
     source="PyTorch tutorials, `beginner/fgsm_tutorial`, since 2023",
     setting="The network of examples/mnist: 14 epochs of Adadelta, rate 1 falling by 0.7 an epoch, batches of 64",
-    network=_tutorial_cnn,
+    network=_of_plmnist("cnn", 128, 0.5),
     optimiser=lambda parameters: torch.optim.Adadelta(parameters, lr=1.0),
     rate=lambda epochs: 0.7 ** (math.ceil(epochs) - 1),
     batch=64,
@@ -244,7 +252,21 @@ WIDE = Recipe(
     ),
 )
 
-RECIPES = (TUTORIAL, WONG, WIDE, KERAS, FRONTEND)
+HELLO_WORLD = Recipe(
+    key="hello-world",
+    title="perceptron 784-64-64-10 of Lightning's notebook, 42,000 images",
+    source="github.com/st81/pytorch-lightning-tutorial-mnist, which told 0.9184 before",
+    setting="Dropout 0.1, 3 epochs of Adam, rate 0.0002, batches of 256; one order for all epochs",
+    network=_of_plmnist("mlp", 64, 0.1),
+    optimiser=lambda parameters: torch.optim.Adam(parameters, lr=2e-4),
+    rate=lambda _: 2e-4,
+    batch=256,
+    epochs=3,
+    published=(Published(0.9187),),
+    fixed=42_000,
+)
+
+RECIPES = (TUTORIAL, WONG, WIDE, KERAS, FRONTEND, HELLO_WORLD)
 
 
 def _glorot(network: nn.Module) -> nn.Module:
