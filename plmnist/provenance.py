@@ -37,6 +37,7 @@ __all__ = [
     "SCHEMA",
     "Making",
     "Recorder",
+    "code_of_file",
     "fingerprint",
     "fingerprint_of_file",
     "load_provenance",
@@ -243,8 +244,22 @@ def fingerprint(folder: Path | str, part: str) -> str | None:
 
 def fingerprint_of_file(folder: Path | str, name: str) -> str | None:
     """Return the :func:`fingerprint` for the part that makes a file; None if none does, or it was not recorded."""
-    part = next((part for part, files in PARTS.items() if name in files), None)
+    part = _part_that_makes(name)
     return fingerprint(folder, part) if part is not None else None
+
+
+def code_of_file(folder: Path | str, name: str) -> str | None:
+    """Return which version of plmnist made a file, its sources by their hash; None if that was not recorded."""
+    part = _part_that_makes(name)
+    try:
+        code = load_provenance(folder, part)["code"] if part is not None else {}
+        return f"plmnist {code['plmnist']}, sources {code['source_sha256'][:8]}"
+    except (ResultError, KeyError, TypeError):
+        return None
+
+
+def _part_that_makes(name: str) -> str | None:
+    return next((part for part, files in PARTS.items() if name in files), None)
 
 
 _DECISIVE = ("torch", "torch_build_sha256", "cpu", "cpu_capability", "threads", "device", "variables")

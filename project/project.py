@@ -18,7 +18,7 @@ from src import archive, report, seed_analysis
 from plmnist.comparison import COMPARATORS, leave_derived
 from plmnist.config import OPTIONAL, REQUIRED
 from plmnist.data import is_available
-from plmnist.provenance import fingerprint_of_file
+from plmnist.provenance import code_of_file, fingerprint_of_file
 from pointillist import FlowProject, aggregator, has_keys, isfile
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +39,7 @@ Project.reproducible(
     ignore=["provenance/*", "analysis/provenance/*", "analysis/report*", "analysis/output_report.json"],
     compare={**COMPARATORS, "analysis/*": leave_derived},
     fingerprint=fingerprint_of_file,
+    code=code_of_file,
     verify=archive.problems,
 )
 

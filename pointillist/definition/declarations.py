@@ -85,6 +85,7 @@ class Declarations:
         compare: Mapping[str, Comparator] | None = None,
         fingerprint: Callable[[Path, str], str | None] | None = None,
         verify: Callable[[Path], Iterable[str]] | None = None,
+        code: Callable[[Path, str], str | None] | None = None,
     ) -> None:
         """Declare how ``project.py reproduce`` makes jobs again and compares them.
 
@@ -113,9 +114,12 @@ class Declarations:
         verify
             A function of a job folder that returns a sentence for each thing that is wrong with what is there.
             ``reproduce`` asks it about the originals, and ``export`` about every job, also those that are not finished.
+        code
+            A function of a job folder and a file's path in it: what code made it, in a few words, None if that is not
+            known. It is told where files differ that were made by different code.
         """
         cls._registry.reproduction = Reproduction(
-            tuple(inputs), tuple(share), tuple(made), tuple(ignore), dict(compare or {}), fingerprint, verify
+            tuple(inputs), tuple(share), tuple(made), tuple(ignore), dict(compare or {}), fingerprint, verify, code
         )
 
     @classmethod

@@ -31,6 +31,7 @@ class Reproduction:
     compare: Mapping[str, Comparator] = field(default_factory=dict)
     fingerprint: Callable[[Path, str], str | None] | None = None
     verify: Callable[[Path], Iterable[str]] | None = None
+    code: Callable[[Path, str], str | None] | None = None
 
     def comparator(self, name: str) -> Comparator | None:
         """Return what compares files of this name, if anything does."""

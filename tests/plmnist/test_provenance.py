@@ -12,10 +12,10 @@ import pytest
 import torch
 from dying import DIE_AT
 
-from plmnist import surroundings
+from plmnist import __version__, surroundings
 from plmnist.batch import attack_folders, check_folders, train_folders
 from plmnist.errors import ResultError
-from plmnist.provenance import PARTS, fingerprint, load_provenance, parts_of, recording
+from plmnist.provenance import PARTS, code_of_file, fingerprint, load_provenance, parts_of, recording
 
 ENTRIES = {
     "schema", "part", "attempt", "outcome", "note", "started", "ended", "wall_s", "cpu_s", "peak_memory_bytes",
@@ -224,10 +224,16 @@ def test_other_instructions_are_another_fingerprint(make_folder):
     record = json.loads(path.read_bytes())
     record["machine"]["cpu_capability"] = "AVX2" if record["machine"]["cpu_capability"] != "AVX2" else "AVX512"
     path.write_text(json.dumps(record))
+    assert code_of_file(folder, "model.safetensors") == code_of_file(folder, "fgsm_examples.npz") is not None
     # The attack rests on the training.
     assert fingerprint(folder, "fgsm") not in (None, before)
+    record["code"]["source_sha256"] = "0123456789abcdef"
+    path.write_text(json.dumps(record))
+    assert code_of_file(folder, "model.safetensors") == f"plmnist {__version__}, sources 01234567"
+    assert code_of_file(folder, "fgsm.json") not in (None, code_of_file(folder, "train.json"))
     path.unlink()
     assert fingerprint(folder, "fgsm") is None
+    assert code_of_file(folder, "train.json") is code_of_file(folder, "figure.png") is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="auto is another device where there is a GPU")

@@ -297,10 +297,14 @@ def _compare_file(job_id: str, maker: str, name: str, original: Path, again: Pat
         return found(Verdict.IDENTICAL, same=same)
     compare = declared.comparator(name)
     if same or compare is None or (same is None and declared.fingerprint is not None):
-        return found(Verdict.DIFFERENT, why, same)
-    is_within, text = compare(original / name, again / name)
-    verdict = {True: Verdict.WITHIN, False: Verdict.DIFFERENT, None: Verdict.NOT_COMPARED}[is_within]
-    return found(verdict, text, same)
+        verdict, notes = Verdict.DIFFERENT, [why]
+    else:
+        is_within, text = compare(original / name, again / name)
+        verdict = {True: Verdict.WITHIN, False: Verdict.DIFFERENT, None: Verdict.NOT_COMPARED}[is_within]
+        notes = [text]
+    if verdict is Verdict.DIFFERENT:
+        notes.append(_other_code(original, again, name, declared))
+    return found(verdict, "; ".join(filter(None, notes)), same)
 
 
 def _same_machine(original: Path, again: Path, name: str, declared: Reproduction) -> tuple[bool | None, str]:
@@ -313,3 +317,9 @@ def _same_machine(original: Path, again: Path, name: str, declared: Reproduction
     if prints[0] == prints[1]:
         return True, "made on a machine of the same fingerprint"
     return False, ""
+
+
+def _other_code(original: Path, again: Path, name: str, declared: Reproduction) -> str:
+    """Say by what code each was made, if by different code."""
+    then, now = (declared.code(folder, name) if declared.code else None for folder in (original, again))
+    return f"made by other code: {then or 'not recorded'}, now {now or 'not recorded'}" if then != now else ""

@@ -178,7 +178,10 @@ def compare(one, other):
 def machine(folder, name):
     return (folder / "machine").read_text() or None
 
-Project.reproducible(ignore=["machine"], compare={"val*": compare}, fingerprint=machine)
+def code(folder, name):
+    return "version " + (folder / "machine").read_text()
+
+Project.reproducible(ignore=["machine"], compare={"val*": compare}, fingerprint=machine, code=code)
 """
 
 
@@ -186,7 +189,7 @@ Project.reproducible(ignore=["machine"], compare={"val*": compare}, fingerprint=
     ("number", "name", "verdict", "note"),
     [
         ("1.5", "other", "within tolerance", "0.5 of 1.0"),
-        ("3", "other", "DIFFERENT", "2.0 of 1.0"),
+        ("3", "other", "DIFFERENT", "2.0 of 1.0; made by other code: version here, now version other"),
         ("300", "other", "not compared", "299.0 of 1.0"),
         ("1.5", "here", "DIFFERENT", "made on a machine of the same fingerprint"),
         ("1.5", "", "DIFFERENT", "not recorded"),
@@ -204,6 +207,7 @@ def test_tolerance_holds_on_another_machine_only(make_study, number, name, verdi
     (finding,) = answer["files"]
     assert finding["verdict"] == verdict
     assert note in finding["note"]
+    assert ("other code" in finding["note"]) == (verdict == "DIFFERENT" and name != "here")
 
 
 def test_damaged_original_is_said(make_study):
