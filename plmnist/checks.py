@@ -21,11 +21,12 @@ from plmnist.device import device_of, repeatable
 from plmnist.evaluation import evaluation_mode, one_thread
 from plmnist.model import NUM_CLASSES
 from plmnist.perturbations import PGD, FastGradientSign, Noise, Target
+from plmnist.sample import Sample
 
 __all__ = ["CHECKED_IMAGES", "Check", "check_evaluation"]
 
 CHECKED_IMAGES = 1000
-"""The first of the test images are attacked: enough to see a fault, few enough for seconds."""
+"""So many of the test images are attacked, evenly spread: enough to see a fault, few enough for seconds."""
 
 _EPSILONS = (*CURVE, 0.5)
 _STRENGTH_EPSILONS = (0.02, 0.05, 0.1)
@@ -52,12 +53,12 @@ def check_evaluation(network: nn.Module, images: ImageSet, *, pgd: PGD | None = 
     network
         Takes pixels in [0, 1] and should return logits; as the evaluation uses it, its mode included.
     images
-        The test part; the first :data:`CHECKED_IMAGES` are used.
+        The test part; :data:`CHECKED_IMAGES` of them are used, evenly spread.
     pgd
         The iterative attack to compare with; None means 20 steps from the image itself.
     """
     device = device_of(network)
-    some = images.first(CHECKED_IMAGES).to(device)
+    some = images.at(Sample.spread(CHECKED_IMAGES, len(images))).to(device)
     # What a faulty network draws at random must not disturb the caller's random state.
     with one_thread(), repeatable(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         found = [_evaluation_mode(network), _is_deterministic(network, some)]

@@ -27,6 +27,8 @@ from plmnist.registry import DATASETS, DataFile, DataSet
 if TYPE_CHECKING:
     import torch
 
+    from plmnist.sample import Sample
+
 __all__ = [
     "DATA_DIR_VARIABLE",
     "DEFAULT_DATA_DIR",
@@ -77,6 +79,13 @@ class ImageSet:
     def first(self, n: int | None) -> ImageSet:
         """Return the first `n` images, or as many as there are; None means all."""
         return ImageSet(self.images[:n], self.labels[:n], self.full_scale)
+
+    def at(self, sample: Sample) -> ImageSet:
+        """Return a part of the images; themselves if it is all."""
+        if sample.is_all:
+            return self
+        rows = list(sample.rows())
+        return ImageSet(self.images[rows], self.labels[rows], self.full_scale)
 
     def pixels(self, rows: slice | None = None) -> torch.Tensor:
         """Return images as float32 in [0, 1], shape (n, 1, H, W)."""

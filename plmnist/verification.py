@@ -21,6 +21,7 @@ from plmnist.config import Configuration
 from plmnist.data import data_hashes
 from plmnist.errors import ConfigurationError, PlmnistError, ResultError, near_matches
 from plmnist.provenance import FOLDER, PARTS, load_provenance, others_of, parts_of
+from plmnist.sample import Sample
 
 __all__ = ["CONFIG_NAMES", "verify_folder"]
 
@@ -201,6 +202,10 @@ class _Folder:
         if record["attack"] != part:
             yield f"{name} is the record of another attack, {record['attack']}"
         yield from self.attacked(name, record)
+        try:
+            Sample.of_record(record)
+        except (KeyError, TypeError, ValueError):
+            yield f"{name}: subset is {record['subset']!r}, and n_test {record['n_test']}"
         if "clean_acc" in record:
             yield from _wrong_rate(name, "clean_acc", record["clean_acc"], record["clean_correct"], record["n_test"])
         for where, point in [("", record), *((f" at epsilon {p.get('epsilon')}", p) for p in record["curve"])]:

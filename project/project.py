@@ -189,7 +189,7 @@ part_4_checks_completed = Project.label("part_4_checks_completed")(isfile("check
 @Project.post(isfile("noise.json"))
 @Project.operation(cmd=True, batch=True, directives={"walltime": hours("controls")})
 def part_4_control_attacks_command(*jobs):
-    """Attack the first thousand test images with projected gradient descent, and with noise. CHANGE HERE: how."""
+    """Attack a thousand of the test images with projected gradient descent, and with noise. CHANGE HERE: how."""
     control = ["--attack", "noise", "pgd", "--images", "1000", "--steps", "20"]
     return plmnist("attack", jobs, *control, "--data-dir", "data")
 

@@ -19,6 +19,7 @@ from plmnist.config import CURVE
 from plmnist.errors import PlmnistError, ResultError
 from plmnist.provenance import Recorder
 from plmnist.registry import DATASETS
+from plmnist.sample import Sample
 
 if TYPE_CHECKING:
     from plmnist.attacks import AttackResult
@@ -56,7 +57,7 @@ def attack_folders(
     epsilons
         Further budgets for the curve, in pixel units.
     n_images
-        Attack the first so many of the test images; None means all. ``fgsm_legacy`` always takes all.
+        Attack so many of the test images, spread evenly over all; None means all. ``fgsm_legacy`` always takes all.
     force
         Attack even what has been attacked already.
 
@@ -185,7 +186,8 @@ class _Victim:
     def _attacked(self, assault: _Assault, budgets: list[float]) -> AttackResult:
         from plmnist.attacks import attack_images
 
-        return attack_images(self.network, self.images.first(assault.n_images), budgets, assault.attack())
+        sample = Sample.spread(assault.n_images, len(self.images))
+        return attack_images(self.network, self.images.at(sample), budgets, assault.attack())
 
 
 def _attack(order: _Order, victim: _Victim, recorders: Mapping[str, Recorder]) -> str:
@@ -205,12 +207,10 @@ def _attack_once(task: Task, assault: _Assault, victim: _Victim, recorder: Recor
     if assault.name == LEGACY:
         record = _legacy_record(task, assault.budgets([task]), victim.images, sha256)
     else:
-        result, attack = victim.attacked(task, assault), assault.attack()
+        result, attack, n_all = victim.attacked(task, assault), assault.attack(), len(victim.images)
         if assault.name == "fgsm":
-            files = {"examples": results.pack_examples(result, 0), "figure": _drawn(task, result)}
-        record = results.attack_record(
-            task.config, result, model_sha256=sha256, attack=attack, n_all=len(victim.images), **files
-        )
+            files = {"examples": results.pack_examples(result, 0, n_all=n_all), "figure": _drawn(task, result)}
+        record = results.attack_record(task.config, result, model_sha256=sha256, attack=attack, n_all=n_all, **files)
     summary = _sentence(assault.name, json.loads(record))
     write = recorder.writer(task.name, summary)
     if files:
@@ -252,7 +252,7 @@ def _sentence(attack: str, record: Mapping[str, Any]) -> str:
         return f"the original's number is {acc or 0.0:.4f}, which is not the accuracy under FGSM"
     text = f"{attack}: accuracy {record['clean_acc']:.4f} before, {acc:.4f} at epsilon {record['epsilon']:g}"
     if "subset" in record:
-        text += f" (the first {record['n_test']} images)"
+        text += f" ({Sample.of_record(record)})"
     if record["n_zero_gradient"]:
         text += f", {record['n_zero_gradient']} of {record['n_test']} images have a zero gradient"
     return text

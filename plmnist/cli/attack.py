@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images",
         metavar="N",
         type=number_or_text,
-        help="attack the first N test images only; the record says so (default: all)",
+        help="attack N test images only, spread evenly over all; the record says so (default: all)",
     )
     parser.add_argument(
         "--epsilon",

@@ -22,6 +22,7 @@ from plmnist.results.records import (
     load_record,
 )
 from plmnist.results.training import load_train
+from plmnist.sample import Sample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +54,7 @@ def attack_record(
 ) -> bytes:
     """Return the content of an attack's record; the first of the result's epsilons must be that of `config`.
 
-    `n_all` is the number of test images, of which the result may be about the first.
+    `n_all` is the number of test images, of which the result may be about some, evenly spread.
     """
     main = result.counts[0]
     assert main.epsilon == config.fgsm_epsilon
@@ -64,7 +65,7 @@ def attack_record(
         "settings": attack.settings(),
         "config": config.to_mapping(),
         "n_test": main.n,
-        **({"subset": {"first": main.n, "of": n_all}} if main.n < n_all else {}),
+        **Sample(main.n, n_all).entry(),
         "n_zero_gradient": result.n_zero_gradient,
         "clean_correct": main.clean_correct,
         "clean_acc": main.clean_acc,
@@ -103,7 +104,7 @@ def is_attacked(
 ) -> bool:
     """Return whether a folder holds a verified attack on its present network at all these epsilons.
 
-    The attack is FGSM for None; it was made on exactly the first `n_images`, or on all for None.
+    The attack is FGSM for None; it was made on exactly `n_images`, evenly spread, or on all for None.
     """
     try:
         name, settings = ("fgsm", {}) if attack is None else (attack.name, attack.settings())
@@ -111,7 +112,7 @@ def is_attacked(
         return (
             record["config"] == config.to_mapping()
             and record["settings"] == settings
-            and _is_about(record, n_images)
+            and (made_on := Sample.of_record(record)) == Sample.spread(n_images, made_on.of)
             and record["data_sha256"] == data_hashes(config.dataset)
             and record["model_sha256"] == train["model_sha256"] == sha256((folder / MODEL).read_bytes())
             and {point["epsilon"] for point in record["curve"]} >= set(epsilons)
@@ -123,14 +124,8 @@ def is_attacked(
                 )
             )
         )
-    except (ResultError, OSError, KeyError, TypeError):
+    except (ResultError, OSError, KeyError, TypeError, ValueError):
         return False
-
-
-def _is_about(record: Mapping[str, Any], n_images: int | None) -> bool:
-    if "subset" in record:
-        return bool(record["subset"]["first"] == n_images)
-    return n_images is None or bool(n_images >= record["n_test"])
 
 
 def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
@@ -143,8 +138,8 @@ def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
     and rates for every epsilon; ``clean_confusion`` and ``adversarial_confusion``, the number of images by true class
     (ten rows) and predicted one (ten columns), before the attack and at `epsilon`; hashes of the network attacked, of
     the data and, for FGSM, the examples and the figure; ``device`` as in :func:`load_train`. If not all test images
-    were attacked, ``subset`` says how many (``first``) of how many (``of``), and ``n_test`` and all counts are about
-    these.
+    were attacked, ``subset`` says how many (``spread``: evenly over all; of older records ``first``) of how many
+    (``of``), and ``n_test`` and all counts are about these; :class:`plmnist.sample.Sample` knows their places.
 
     Raises
     ------
@@ -174,19 +169,21 @@ def load_examples(folder: Path | str) -> dict[str, np.ndarray[Any, Any]]:
         return dict(arrays)
 
 
-def pack_examples(result: AttackResult, which: int) -> bytes:
+def pack_examples(result: AttackResult, which: int, *, n_all: int | None = None) -> bytes:
     """Return the content of ``fgsm_examples.npz``: the examples at one of the epsilons, and every image's outcome.
 
     Of the examples, the first image of each class: ``index``, ``label``, ``original`` and ``adversarial`` pixels,
     ``clean_prediction`` and ``adversarial_prediction``, at ``epsilon``. Per test image: ``clean_correct``, and
     ``smallest_epsilon`` of the curve at which it is misclassified: 0 if it is to begin with, infinity if it never is.
+    If the result is about some of `n_all` test images, evenly spread, ``index`` is the place among all.
     """
     import numpy as np
 
     examples = result.examples
+    sample = Sample.spread(len(result.labels), n_all or len(result.labels))
     return pack_arrays(
         {
-            "index": examples.index.numpy(),
+            "index": np.asarray(sample.rows())[examples.index.numpy()],
             "label": examples.label.numpy(),
             "original": examples.original.numpy(),
             "adversarial": examples.adversarial[which].numpy(),

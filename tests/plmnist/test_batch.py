@@ -9,7 +9,9 @@ import pytest
 from plmnist import results, training
 from plmnist.batch import attack_folders, check_folders, train_folders
 from plmnist.config import CURVE, Configuration
+from plmnist.data import load_test
 from plmnist.errors import PlmnistError
+from plmnist.sample import Sample
 
 NAME = "point.json"
 
@@ -350,7 +352,7 @@ def test_several_attacks_load_the_network_once_and_leave_what_each_would_alone(t
     assert len(loaded) == 2
     assert len(recorder.events) == 6
     assert [outputs(folder) for folder in together] == [outputs(folder) for folder in one_by_one]
-    for name in ("fgsm: ", "pgd: ", "noise: ", "(the first 200 images)"):
+    for name in ("fgsm: ", "pgd: ", "noise: ", "(200 test images spread evenly over all 359)"):
         assert name in recorder.done_["all0"]
 
 
@@ -377,7 +379,7 @@ def test_part_of_the_images_is_recorded_and_is_no_attack_on_others(tmp_path, mak
 
     assert is_new(n_images=100)
     record = results.load_attack(folder, "noise")
-    assert (record["n_test"], record["subset"]) == (100, {"first": 100, "of": 359})
+    assert (record["n_test"], record["subset"]) == (100, {"spread": 100, "of": 359})
     assert not is_new(n_images=100)
     assert is_new(n_images=50)
     assert is_new()
@@ -396,7 +398,23 @@ def test_part_of_the_images_gives_their_share_of_the_whole(tmp_path, make_mappin
         smallest = packed["smallest_epsilon"]
     run_attack([folder], n_images=100)
     with np.load(Path(folder) / results.EXAMPLES) as packed:
-        assert np.array_equal(packed["smallest_epsilon"], smallest[:100])
+        assert np.array_equal(packed["smallest_epsilon"], smallest[[359 * i // 100 for i in range(100)]])
+        index, label, original = packed["index"], packed["label"], packed["original"]
+    test = load_test("digits")
+    assert np.array_equal(label, test.labels[index].numpy())
+    assert np.array_equal(original, test.pixels()[index].numpy())
+
+
+def test_a_record_of_the_first_images_is_read_as_that_and_is_no_attack_on_others(tmp_path, make_mapping):
+    folder = place(tmp_path, "a", make_mapping())
+    run_train([folder])
+    run_attack([folder], attacks=["noise"], n_images=100)
+    path = Path(folder) / "noise.json"
+    path.write_text(path.read_text().replace('"spread": 100', '"first": 100'))
+    sample = Sample.of_record(results.load_attack(folder, "noise"))
+    assert (str(sample), list(sample.rows())) == ("the first 100 of 359 test images", list(range(100)))
+    assert run_attack([folder], attacks=["noise"], n_images=100).done_["a"].startswith("attacked")
+    assert results.load_attack(folder, "noise")["subset"] == {"spread": 100, "of": 359}
 
 
 def run_check(folders: list[str], **options) -> Recorder:

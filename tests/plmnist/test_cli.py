@@ -58,7 +58,7 @@ def test_folders_may_follow_the_names_of_several_attacks(tmp_path, make_mapping,
     assert cli.main(["attack", "--images", "50", "--steps", "2", "--attack", "fgsm", "pgd", "noise", *folders]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "2 of 2 folders attacked"
     for name in ("fgsm", "pgd", "noise"):
-        assert results.load_attack(folders[1], name)["subset"] == {"first": 50, "of": 359}
+        assert results.load_attack(folders[1], name)["subset"] == {"spread": 50, "of": 359}
 
 
 def test_old_number_stands_beside_the_new_one(tmp_path, make_mapping, capsys):

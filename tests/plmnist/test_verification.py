@@ -96,6 +96,11 @@ def test_every_bit_of_a_weight_counts(root):
         ("train.json", lambda r: r.update(test_acc=0.99), "test_acc is 0.99, but the counts are"),
         ("train.json", lambda r: r.update(val_loss=0.01), "history.csv ends with"),
         ("train.json", lambda r: r.pop("n_val"), "train.json lacks n_val"),
+        (
+            "fgsm.json",
+            lambda r: r.update(subset={"spread": 7, "of": 359}),
+            "subset is {'spread': 7, 'of': 359}, and n_test",
+        ),
         ("train.json", lambda r: r.update(n_test="many"), "n_test is 'many'"),
         ("train.json", lambda r: r["config"].update(seed=7), "of another configuration"),
         ("train.json", lambda r: r["data_sha256"].clear(), "made from other data"),

@@ -15,6 +15,7 @@ from src.report.effects import balanced, effect_of, effects, effects_by_setting
 from src.report.facts import DataSetResults, Job, Network
 
 from plmnist.measurements import Measurement
+from plmnist.sample import Sample
 from plmnist.statistics import over_seeds
 
 N = 1000
@@ -253,11 +254,12 @@ def test_a_network_that_was_right_about_nothing_has_no_success_rate():
 
 def test_networks_that_met_other_images_are_told():
     of_set = results(*(network(s, pgd=400, dropout_prob=d) for s in (1, 2) for d in (0.0, 0.5)))
-    assert not any("attacked the first" in remark for remark in answer(of_set).remarks)
+    assert not any("attacked" in remark for remark in answer(of_set).remarks)
     for each, n in zip(of_set.networks, (500, 500, 500, N), strict=True):
-        each.curves["pgd"] = {0.1: replace(counted("pgd", 400), denominator=n)}
-    (told,) = [remark for remark in answer(of_set).remarks if "attacked the first" in remark]
-    assert told.startswith("PGD attacked the first 500 test images for some networks and 1,000 for others")
+        each.samples["pgd"] = {0.1: Sample(n, N)}
+    (told,) = [remark for remark in answer(of_set).remarks if "attacked" in remark]
+    some, others = "500 test images spread evenly over all 1,000", "all 1,000 test images"
+    assert told.startswith(f"PGD attacked {some} for some networks and {others} for others")
 
 
 def test_no_interval_is_never_decided():

@@ -15,6 +15,7 @@ import pytest
 from src import report, seed_analysis
 from src.report import is_up_to_date, write_report
 from src.report.confusion import describe_largest
+from src.report.facts import read_study
 
 import plmnist
 from plmnist.batch import attack_folders
@@ -244,7 +245,10 @@ def test_an_attack_on_fewer_images_is_said_to_be_one(workspace):
     for path in workspace.glob("*/pgd.json"):
         record = json.loads(path.read_bytes())
         path.write_text(json.dumps(record | {"n_test": 300, "subset": {"first": 300, "of": 359}}))
-    assert "PGD attacked the first 300 of 359 test images." in report_of(workspace)
+    page = report_of(workspace)
+    assert "PGD attacked the first 300 of 359 test images." in page
+    said = "Images: no attack and FGSM and uniform noise, all 359 test images; PGD, the first 300 of 359 test images."
+    assert page.count(said) == 2  # beside the effects and above the table
 
 
 def test_a_second_epsilon_shares_the_networks_of_the_first(workspace):
@@ -343,7 +347,7 @@ def test_a_job_that_has_gone_or_come_makes_a_report_outdated(workspace):
 
 
 def test_fgsm_and_pgd_are_compared_on_the_same_images(workspace, loud):
-    """PGD attacked the first hundred images only; FGSM's outcome on these is counted image by image."""
+    """PGD attacked a hundred images only; the outcomes of FGSM and of the network on these are counted by image."""
     folders = sorted(workspace.iterdir())
     attack_folders(
         [str(folder) for folder in folders],
@@ -353,7 +357,7 @@ def test_fgsm_and_pgd_are_compared_on_the_same_images(workspace, loud):
         settings={"pgd": {"steps": 5, "step_size": 0.5}},
         n_images=100,
     )
-    page = report_of(workspace)
+    page, study = report_of(workspace), read_study(folders)
     assert "On these images, each asked by itself, PGD leaves no more of them right than FGSM does for" in page
     details = re.search(r"<details><summary>Every network.*?</details>", page, re.DOTALL).group()
     heads = re.findall(r"<th [^>]*>(.*?)</th>", details)
@@ -364,11 +368,15 @@ def test_fgsm_and_pgd_are_compared_on_the_same_images(workspace, loud):
         cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
         folder = next(folder for folder in folders if folder.name.startswith(re.sub("<.*?>", "", cells[-1])))
         with np.load(folder / "fgsm_examples.npz") as archive:
-            smallest = archive["smallest_epsilon"]
-        withstood = sum(1 for budget in smallest[:100].tolist() if budget > 0.1)
+            smallest, clean = archive["smallest_epsilon"], archive["clean_correct"]
+        attacked = [359 * i // 100 for i in range(100)]
+        withstood = sum(1 for budget in smallest[attacked].tolist() if budget > 0.1)
         assert cells[place].startswith(f"{withstood} of 100<")
         pgd = json.loads((folder / "pgd.json").read_bytes())
         assert cells[heads.index("PGD")].startswith(f"{pgd['adversarial_correct']} of 100<")
+        (network,) = [n for n in study.datasets[0].networks if n.jobs[0].folder == folder]
+        assert network.clean_beside("pgd", 0.1) == clean[attacked].sum() / 100
+        assert network.clean_beside("fgsm", 0.1) == clean.sum() / 359
 
 
 def test_where_all_attacks_met_all_images_there_is_nothing_to_align(workspace):

@@ -10,6 +10,7 @@ from src.parameters import ATTACKS, LABELS, STANDARD, in_words
 from src.report.effects import Effect, effects, varying
 from src.report.facts import CHANCE, DataSetResults
 
+from plmnist.sample import Sample
 from plmnist.statistics import OverSeeds, over_seeds, wilson
 
 
@@ -71,15 +72,32 @@ def is_decided(difference: OverSeeds) -> bool:
 
 def fewer_images(results: DataSetResults) -> list[str]:
     """Say it if the strongest attack was made on a part of the test images only."""
-    attacked = sorted({m.denominator for m in results.of_strongest()})
-    everything = max((network.clean.denominator for network in results.attacked), default=0)
-    if attacked in ([], [everything]):
+    samples = samples_of(results, results.strongest)
+    if all(sample.is_all for sample in samples):
         return []
-    some, *more = attacked
-    start = f"{ATTACKS[results.strongest]} attacked the first {some:,}"
+    some, *more = samples
+    start = f"{ATTACKS[results.strongest]} attacked {some}"
     if not more:
-        return [f"{start} of {everything:,} test images."]
-    return [f"{start} test images for some networks and {more[-1]:,} for others, so these differ in their images, too."]
+        return [f"{start}."]
+    return [f"{start} for some networks and {more[-1]} for others, so these differ in their images, too."]
+
+
+def images_of_each(results: DataSetResults) -> str:
+    """Say on which images each accuracy is, if not all are on all test images."""
+    samples = {attack: samples_of(results, attack) for attack in ATTACKS}
+    if all(sample.is_all for found in samples.values() for sample in found):
+        return ""
+    attacks: dict[str, list[str]] = {}
+    for attack, found in samples.items():
+        attacks.setdefault(" or ".join(map(str, found)), []).append(ATTACKS[attack])
+    parts = [f"{' and '.join(names)}, {images}" for images, names in attacks.items() if images]
+    return f"Images: {'; '.join(parts)}."
+
+
+def samples_of(results: DataSetResults, attack: str) -> list[Sample]:
+    """Return the parts of the test images that networks met in an attack at the common epsilon, each once."""
+    found = {network.sample(attack, results.epsilon) for network in results.attacked} - {None}
+    return sorted(found, key=lambda sample: (sample.n, sample.kind))
 
 
 def _of_training(results: DataSetResults, effect: Effect) -> str:

@@ -17,7 +17,8 @@ from src.seed_analysis import UNREADABLE, reason_of
 from plmnist.config import Configuration
 from plmnist.errors import PlmnistError
 from plmnist.measurements import Measurement, measurements, rows_of
-from plmnist.results import load_examples
+from plmnist.results import load_attack, load_examples
+from plmnist.sample import Sample
 
 N_CLASSES = 10
 CHANCE = 1 / N_CLASSES
@@ -75,6 +76,8 @@ class Network:
         Attack -> epsilon -> accuracy on the test images attacked.
     given_clean
         The same for the images classified correctly before the attack.
+    samples
+        Attack -> epsilon -> which of the test images were attacked.
     """
 
     parameters: dict[str, Any]
@@ -83,6 +86,7 @@ class Network:
     clean: Measurement
     curves: dict[str, dict[float, Measurement]] = field(default_factory=dict)
     given_clean: dict[str, dict[float, Measurement]] = field(default_factory=dict)
+    samples: dict[str, dict[float, Sample]] = field(default_factory=dict)
 
     @property
     def setting(self) -> tuple[Any, ...]:
@@ -93,6 +97,15 @@ class Network:
         """Return the share of test images classified correctly; None if that was not measured."""
         found = self.clean if attack == "none" else self.curves.get(attack, {}).get(epsilon)
         return None if found is None else found.value
+
+    def clean_beside(self, attack: str, epsilon: float) -> float:
+        """Return the share of the images an attack was made on that are classified correctly without it."""
+        return self.given_clean[attack][epsilon].denominator / self.curves[attack][epsilon].denominator
+
+    def sample(self, attack: str, epsilon: float) -> Sample | None:
+        """Return which of the test images an attack was made on; None if it was not made."""
+        n = self.clean.denominator
+        return Sample(n, n) if attack == "none" else self.samples.get(attack, {}).get(epsilon)
 
     def success(self, attack: str, epsilon: float) -> float | None:
         """Return the share of the images classified correctly before that an attack turns."""
@@ -129,8 +142,11 @@ class Network:
         pgd, examples = self.curves.get("pgd", {}).get(epsilon), self.examples(epsilon)
         if pgd is None or examples is None:
             return None
-        smallest = examples["smallest_epsilon"][: pgd.denominator]
-        withstood = int((smallest > epsilon).sum())
+        places = {row: place for place, row in enumerate(self.samples["fgsm"][epsilon].rows())}
+        wanted = self.samples["pgd"][epsilon].rows()
+        if not places.keys() >= set(wanted):
+            return None
+        withstood = int((examples["smallest_epsilon"][[places[row] for row in wanted]] > epsilon).sum())
         return replace(pgd, attack="fgsm", numerator=withstood, value=withstood / pgd.denominator)
 
     def history(self) -> list[dict[str, float]]:
@@ -204,13 +220,15 @@ def read_study(folders: Iterable[Path]) -> Study:
             statepoint = json.loads((folder / "signac_statepoint.json").read_bytes())
             job = Job(folder, asdict(Configuration.from_mapping(statepoint)))
             found = measurements(folder)
+            attacks = {m.attack for m in found} - {"none"}
+            samples = {attack: Sample.of_record(load_attack(folder, attack)) for attack in attacks}
             rows += rows_of(folder)
         except UNREADABLE as error:
             broken[folder.name] = reason_of(error, folder)
             continue
         jobs.append(job)
         if found:
-            _add(networks, job, found)
+            _add(networks, job, found, samples)
     jobs.sort(key=_order)
     return Study(_datasets(jobs, list(networks.values())), jobs, broken, rows)
 
@@ -225,7 +243,12 @@ def _padded(parameters: Mapping[str, Any]) -> list[str]:
     return [f"{value:030.12f}" if isinstance(value, int | float) else str(value) for value in parameters.values()]
 
 
-def _add(networks: dict[tuple[Any, ...], Network], job: Job, found: Sequence[Measurement]) -> None:
+def _add(
+    networks: dict[tuple[Any, ...], Network],
+    job: Job,
+    found: Sequence[Measurement],
+    samples: Mapping[str, Sample],
+) -> None:
     """Add a job to the network it shares with others, or begin one."""
     parameters = with_training_in_words(job.parameters)
     seed = parameters.pop("seed")
@@ -237,6 +260,7 @@ def _add(networks: dict[tuple[Any, ...], Network], job: Job, found: Sequence[Mea
         if m.attack != "none":
             curves = network.curves if m.metric == "test_acc" else network.given_clean
             curves.setdefault(m.attack, {})[m.epsilon] = m
+            network.samples.setdefault(m.attack, {})[m.epsilon] = samples[m.attack]
 
 
 def _datasets(jobs: Sequence[Job], networks: Sequence[Network]) -> list[DataSetResults]:

@@ -91,15 +91,15 @@ def success_figure(results: DataSetResults, effect: Effect | None) -> Figure:
 
 
 def trade_off(results: DataSetResults) -> Figure:
-    """Accuracy under the strongest attack against accuracy without attack; small dots are single networks."""
+    """Accuracy under the strongest attack against that of the same images without; small dots are single networks."""
     figure = new_figure(*WIDE)
     axis = figure.subplots()
-    attack = results.strongest
+    attack, both = results.strongest, (Network.clean_beside, Network.accuracy)
     trainings = values_of("training", results.attacked)
     for number, training in enumerate(trainings):
         groups = [g for g in results.settings().values() if g[0].parameters["training"] == training]
-        means = [[_mean(g, "none", 0.0), _mean(g, attack, results.epsilon)] for g in groups]
-        singles = [[n.accuracy("none", 0.0), n.accuracy(attack, results.epsilon)] for g in groups for n in g]
+        means = [[_mean(g, of, attack, results.epsilon) for of in both] for g in groups]
+        singles = [[of(n, attack, results.epsilon) for of in both] for g in groups for n in g]
         style_of = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
         axis.scatter(*zip(*singles, strict=True), s=20, alpha=0.5, linewidths=0, **style_of)
         label = in_words("training", training)
@@ -293,8 +293,10 @@ def _summary(networks: Iterable[Network], value_of: Callable[[Network], float | 
     return over_seeds({seed: sum(values) / len(values) for seed, values in by_seed.items()})
 
 
-def _mean(networks: Iterable[Network], attack: str, epsilon: float) -> float:
-    return _summary(networks, lambda network: network.accuracy(attack, epsilon)).mean
+def _mean(
+    networks: Iterable[Network], value_of: Callable[[Network, str, float], float | None], attack: str, epsilon: float
+) -> float:
+    return _summary(networks, lambda network: value_of(network, attack, epsilon)).mean
 
 
 def _accuracy(network: Network, attack: str, epsilon: float) -> float:

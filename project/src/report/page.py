@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from src.drawing import COLOURS, GRID, INK, QUIET, as_files
 from src.parameters import ATTACKS, LABELS, STANDARD, in_words
 from src.report import figures
-from src.report.answer import Answer, answer, describe_effect, fewer_images, is_decided, percent, points
+from src.report.answer import Answer, answer, describe_effect, fewer_images, images_of_each, is_decided, percent, points
 from src.report.confusion import matrices
 from src.report.effects import Effect, effects, effects_by_setting, varying
 from src.report.facts import DataSetResults, Job, Network, Study
@@ -20,7 +20,9 @@ from src.report.gallery import describe_choice, gallery
 from src.report.origin import read_origin
 from src.tables import as_csv, as_parquet
 
+from plmnist.measurements import Measurement
 from plmnist.registry import DATASETS
+from plmnist.sample import Sample
 from plmnist.statistics import OverSeeds, over_seeds, wilson
 
 REPORT = "report.html"
@@ -123,6 +125,7 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
     names = varying(results.attacked)
     under = f"under {ATTACKS[results.strongest]}"
     settings = results.settings()
+    same = [network.fgsm_on_same_images(results.epsilon) for network in results.attacked]
     section |= {
         "main": album.add(
             figures.main_figure(results, found.effect), f"{results.name}_answer", _alt_of_main(results, found)
@@ -134,18 +137,19 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
         "n_settings": len(settings),
         "most_seeds": max(len(networks) for networks in settings.values()),
         "subset": " ".join(fewer_images(results)),
+        "images": images_of_each(results),
         "success": album.add(
             figures.success_figure(results, found.effect),
             f"{results.name}_success",
             "Share of the images classified correctly before that each attack turns, against epsilon; the tables below "
             "have the numbers at the epsilon of the study.",
         ),
-        "same_images": _same_images(results),
+        "same_images": _same_images(results, same),
         "trade_off": album.add(
             figures.trade_off(results),
             f"{results.name}_trade_off",
-            f"Accuracy {under} against accuracy without attack, for {len(results.attacked)} networks; the table below "
-            "has the numbers.",
+            f"Accuracy {under} against accuracy without attack, on the same images, for {len(results.attacked)} "
+            "networks; the table below has the numbers.",
         ),
         "effects": [_effect_row(effect) for effect in all_effects],
         "effect_figure": all_effects
@@ -173,7 +177,9 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
         "fixed": _fixed(results, names),
         "attack_columns": [a for a in ("none", "fgsm", "pgd", "noise") if _is_measured(results, a)],
         "table": [_row(networks, names, results) for networks in settings.values()],
-        "networks": [_network_row(network, names, results) for network in results.attacked],
+        "networks": [
+            _network_row(network, fgsm, names, results) for network, fgsm in zip(results.attacked, same, strict=True)
+        ],
         "differences": [
             *(_difference_row(results, effect, f"average of {effect.n_others}") for effect in all_effects),
             *(_difference_row(results, effect, setting) for setting, effect in effects_by_setting(results)),
@@ -182,13 +188,12 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
     return section
 
 
-def _same_images(results: DataSetResults) -> str:
+def _same_images(results: DataSetResults, same: Sequence[Measurement | None]) -> str:
     """Compare PGD with FGSM on the images that PGD attacked, if these are not all; in a sentence."""
     pairs = [
-        (same.numerator or 0, pgd.numerator or 0, pgd.denominator < network.clean.denominator)
-        for network in results.attacked
-        if (same := network.fgsm_on_same_images(results.epsilon)) is not None
-        and (pgd := network.curves["pgd"][results.epsilon])
+        (fgsm.numerator or 0, pgd.numerator or 0, pgd.denominator < network.clean.denominator)
+        for network, fgsm in zip(results.attacked, same, strict=True)
+        if fgsm is not None and (pgd := network.curves["pgd"][results.epsilon])
     ]
     if not any(is_part for *_, is_part in pairs):
         return ""
@@ -218,13 +223,14 @@ def _row(networks: Sequence[Network], names: Sequence[str], results: DataSetResu
     return {"parameters": [networks[0].parameters[name] for name in names], "n": len(networks), "cells": cells}
 
 
-def _network_row(network: Network, names: Sequence[str], results: DataSetResults) -> dict[str, Any]:
+def _network_row(
+    network: Network, same: Measurement | None, names: Sequence[str], results: DataSetResults
+) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for attack in ATTACKS:
         found = network.clean if attack == "none" else network.curves.get(attack, {}).get(results.epsilon)
         interval = found and wilson(found.numerator or 0, found.denominator)
         cells[attack] = found and {"found": found, "interval": interval}
-    same = network.fgsm_on_same_images(results.epsilon)
     return {
         "parameters": [network.parameters[name] for name in names],
         "seed": network.seed,
@@ -305,7 +311,7 @@ def _settings_of_attacks(jobs: Sequence[Job]) -> dict[str, list[str]]:
             record = job.record(f"{attack}.json")
             if isinstance(record, dict) and isinstance(record.get("settings"), dict):
                 words = [f"{name.replace('_', ' ')} {_plain(value)}" for name, value in record["settings"].items()]
-                found.setdefault(attack, {})[", ".join([f"{record['n_test']:,} test images", *words])] = None
+                found.setdefault(attack, {})[", ".join([str(Sample.of_record(record)), *words])] = None
     return {attack: list(texts) for attack, texts in found.items()}
 
 
