@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from plmnist import results
 from plmnist.config import STACKED
 from plmnist.errors import ResultError
-from plmnist.results.files import Write, sha256, write_in_order
+from plmnist.results.files import Write, sha256, was_cut_off, write_atomically, write_in_order
 from plmnist.surroundings import command, machine_facts, process_facts, source_hash, versions
 
 if TYPE_CHECKING:
@@ -302,6 +302,7 @@ class _Start:
         }
 
 
+_CUT_OFF = "ended after this was written and before the last of its files"
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -326,13 +327,29 @@ def _placed(folder: Path, record: Mapping[str, Any]) -> tuple[str, bytes]:
 
 
 def _set_aside(current: Path) -> None:
-    """Keep the record of an earlier attempt under its own name."""
+    """Keep the record of an earlier attempt under its own name.
+
+    It was written before the last of the attempt's files. If that one never came, the attempt has failed.
+    """
     with contextlib.suppress(FileNotFoundError):
+        is_completed = True
         try:
-            attempt = re.sub(r"[^\w-]", "", str(json.loads(current.read_bytes())["attempt"]))
-        except (ValueError, KeyError, TypeError):
+            record = json.loads(current.read_bytes())
+            attempt = re.sub(r"[^\w-]", "", str(record["attempt"]))
+            is_completed = not any(
+                was_cut_off(current.parent.parent / name, content, host=record["host"])
+                for name, content in record["outputs"].items()
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
             attempt = f"unreadable-{os.urandom(3).hex()}"
-        current.rename(current.with_name(f"{current.stem}-{attempt}.json"))
+        aside = current.with_name(f"{current.stem}-{attempt}.json")
+        if is_completed and not aside.exists():
+            current.rename(aside)
+            return
+        # What is there already tells of the same attempt that it failed.
+        if not aside.exists():
+            write_atomically(aside, _spelled(record | {"outcome": "failed", "note": _CUT_OFF, "outputs": {}}))
+        current.unlink()
 
 
 def _hashes(folder: Path, files: Iterable[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -13,7 +14,16 @@ from typing import Any
 
 from plmnist.errors import ResultError
 
-__all__ = ["Write", "json_bytes", "load_json", "load_verified", "sha256", "write_atomically", "write_in_order"]
+__all__ = [
+    "Write",
+    "json_bytes",
+    "load_json",
+    "load_verified",
+    "sha256",
+    "was_cut_off",
+    "write_atomically",
+    "write_in_order",
+]
 
 Write = Callable[[Path, Mapping[str, bytes]], None]
 """Writes files of a folder in their order; :func:`write_in_order` is one."""
@@ -50,6 +60,12 @@ def write_in_order(folder: Path, contents: Mapping[str, bytes]) -> None:
             path.unlink(missing_ok=True)
         raise
     _flush(folder)
+
+
+def was_cut_off(path: Path, content_sha256: str, *, host: str) -> bool:
+    """Return whether a process of a host was killed after it had written a file and before the file got its name."""
+    written = path.parent.glob(f".{glob.escape(f'{path.name}.{host}')}.*.tmp")
+    return any(sha256(content.read_bytes()) == content_sha256 for content in written)
 
 
 def _flush(folder: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -159,20 +161,32 @@ def test_killed_between_any_two_writes_no_record_is_without_its_provenance(make_
         if not has_older:
             for name in (*files, f"provenance/{part}.json"):
                 (folder / name).unlink()
+        before = attempts(folder, part)
         command = [sys.executable, "-c", WRITE_AND_DIE, str(folder), str(source), part]
         killed = subprocess.run([*command, str(step)], capture_output=True, text=True, timeout=60)
         if killed.returncode == 0:
             break
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        fates.add((folder / record).exists())
+        # What an attempt is called once another one has followed it.
+        outcome = "completed" if (folder / record).exists() else "failed"
+        told = before | dict.fromkeys(attempts(folder, part).keys() - before.keys(), outcome)
+        fates.add((outcome, len(told) - len(before)))
         if (folder / record).exists():
             assert load_provenance(folder, part)["outputs"] == hashes(folder, files)
         subprocess.run([*command, "0"], check=True, capture_output=True, timeout=60)
         assert load_provenance(folder, part)["outputs"] == hashes(folder, files) == hashes(source, files)
         assert not list(folder.rglob("*.tmp"))
-    # Killed before and after the record was there.
-    assert fates == {False, True}
+        assert attempts(folder, part) == told | {load_provenance(folder, part)["attempt"]: "completed"}
+    # Killed before its provenance was there, before its record was, and after it.
+    assert fates >= {("failed", 0), ("failed", 1)}
+    assert {outcome for outcome, _ in fates} == {"completed", "failed"}
     assert step >= 6
+
+
+def attempts(folder: Path, part: str) -> dict[str, str]:
+    """Return the outcome of each attempt at a part that is told of."""
+    records = [json.loads(path.read_bytes()) for path in (folder / "provenance").glob(f"{part}*.json")]
+    return {record["attempt"]: record["outcome"] for record in records}
 
 
 def hashes(folder: Path, files: tuple[str, ...]) -> dict[str, str]:
@@ -326,6 +340,25 @@ def test_the_command_names_the_folder_at_hand_only(make_folder, tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     for folder in folders:
         assert load_provenance(folder, "train")["command"][-2:] == ["train", str(folder)]
+
+
+def test_an_attempt_whose_record_could_not_be_written_stays_failed(make_folder, monkeypatch):
+    folder = make_folder()
+    train(folder)
+    replace = os.replace
+
+    def full(source: str, target: str) -> None:
+        if Path(target) == folder / "noise.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    assert attack(folder, attacks=["noise"]).failures
+    monkeypatch.undo()
+    ((failed, _),) = attempts(folder, "noise").items()
+    assert not attack(folder, attacks=["noise"]).failures
+    completed = load_provenance(folder, "noise")["attempt"]
+    assert attempts(folder, "noise") == {failed: "failed", completed: "completed"}
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"schema": "plmnist/provenance/999"}'])
