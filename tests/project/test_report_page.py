@@ -379,6 +379,21 @@ def test_fgsm_and_pgd_are_compared_on_the_same_images(workspace, loud):
         assert network.clean_beside("fgsm", 0.1) == clean.sum() / 359
 
 
+def test_fgsm_on_other_images_at_another_epsilon_changes_no_comparison(workspace, loud):
+    folders = sorted(workspace.iterdir())
+    before = {n.jobs[0].folder: n.fgsm_on_same_images(0.1) for n in read_study(folders).datasets[0].networks}
+    other = workspace / ("f" * 32)
+    shutil.copytree(folders[0], other)
+    (other / "signac_statepoint.json").write_text(json.dumps(state_point(other) | {"fgsm_epsilon": 0.05}))
+    attack_folders([str(other)], loud, config_name="signac_statepoint.json", attacks=["fgsm"], n_images=50)
+    networks = read_study([*folders, other]).datasets[0].networks
+    shared = next(n for n in networks if len(n.jobs) == 2)
+    assert shared.samples["fgsm"][0.1].n == 50
+    assert {j.folder: n.fgsm_on_same_images(0.1) for n in networks for j in n.jobs if j.folder != other} == before
+    # There PGD met images that FGSM did not.
+    assert shared.fgsm_on_same_images(0.05) is None
+
+
 def test_where_all_attacks_met_all_images_there_is_nothing_to_align(workspace):
     page = report_of(workspace)
     assert "On these images" not in page

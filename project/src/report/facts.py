@@ -114,13 +114,14 @@ class Network:
 
     def examples(self, epsilon: float) -> dict[str, Any] | None:
         """Return what FGSM at the epsilon of one of the jobs left of images; None if that is not there or not whole."""
-        for job in self.jobs:
-            if job.parameters["fgsm_epsilon"] == epsilon:
-                try:
-                    return load_examples(job.folder)
-                except PlmnistError:
-                    return None
-        return None
+        job = self._job_at(epsilon)
+        try:
+            return load_examples(job.folder) if job else None
+        except PlmnistError:
+            return None
+
+    def _job_at(self, epsilon: float) -> Job | None:
+        return next((job for job in self.jobs if job.parameters["fgsm_epsilon"] == epsilon), None)
 
     def confusions(self, attack: str, epsilon: float) -> tuple[Any, Any] | None:
         """Return the images of an attack by true and predicted class, before and after it, if that was counted."""
@@ -139,10 +140,11 @@ class Network:
 
         Each image is asked by itself, as PGD does: what a smaller budget turns is turned.
         """
-        pgd, examples = self.curves.get("pgd", {}).get(epsilon), self.examples(epsilon)
-        if pgd is None or examples is None:
+        pgd, examples, job = self.curves.get("pgd", {}).get(epsilon), self.examples(epsilon), self._job_at(epsilon)
+        if pgd is None or examples is None or job is None:
             return None
-        places = {row: place for place, row in enumerate(self.samples["fgsm"][epsilon].rows())}
+        attacked = Sample.of_record(load_attack(job.folder)).rows()
+        places = {row: place for place, row in enumerate(attacked)}
         wanted = self.samples["pgd"][epsilon].rows()
         if not places.keys() >= set(wanted):
             return None
