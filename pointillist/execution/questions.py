@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pointillist.definition.aggregates import Aggregate, get_aggregate_id
 from pointillist.errors import PointillistError, SelectionError
 from pointillist.execution.submitting.following import ledger_of
+from pointillist.execution.submitting.inherited import stored_status
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import Task
 
@@ -87,16 +87,11 @@ def _in_words(error: PointillistError) -> str:
 
 def remembered_status(project: Study) -> dict[str, int]:
     """Return the scheduler status of tasks by their ids, as last written down: by signac-flow, or by ``submit``."""
-    try:
-        with open(os.path.join(project.path, "signac_project_document.json"), encoding="utf-8") as file:
-            status = json.load(file).get("_status", {})
-    except (OSError, ValueError, AttributeError):
-        status = {}
-    known: dict[str, int] = dict(status) if isinstance(status, dict) else {}
+    known = stored_status(project)
     for submission in ledger_of(project).open():
         for number in submission.open_elements():
             for operation, aggregate_id in submission.elements[number]:
-                known[project._job_operation_id(aggregate_id, [operation])] = SUBMITTED
+                known.setdefault(project._job_operation_id(aggregate_id, [operation]), SUBMITTED)
     return known
 
 

@@ -17,6 +17,9 @@ SUBMISSION_VARIABLE = "POINTILLIST_SUBMISSION"
 CLUSTER_JOB_VARIABLE = "POINTILLIST_CLUSTER_JOB"
 """Within a cluster job: the scheduler's id of it, with the index of an array's element; empty by hand."""
 
+NAME_VARIABLES = ("SLURM_JOB_NAME", "PBS_JOBNAME", "LSB_JOBNAME")
+"""Within a cluster job: its name, as schedulers give it; all that scripts of signac-flow say of themselves."""
+
 START_VARIABLE = "POINTILLIST_START"
 """Within a cluster job: what tells this start of it from an earlier one."""
 

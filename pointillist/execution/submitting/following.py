@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from pointillist.errors import EXIT_AGAIN
 from pointillist.execution.submitting.asking import Answer, Asking
+from pointillist.execution.submitting.inherited import inherit
 from pointillist.state.journal import Attempt, Journal, Outcome
-from pointillist.state.place import SUBMISSION_VARIABLE
+from pointillist.state.place import NAME_VARIABLES, SUBMISSION_VARIABLE
 from pointillist.state.rests import Rests
 from pointillist.state.submissions import Ending, Ledger, LedgerWriter, OnCluster, Presence, Submission, TaskKey
 
@@ -299,11 +300,13 @@ def follow(project: Study) -> Following | None:
     Within a cluster job its own tasks are not "on the cluster" but at hand, and a thousand elements of an array must
     not put a thousand questions: there nothing is looked for, and the claims keep two processes apart.
     """
-    path = os.path.join(project.state_folder, "submissions")
-    if os.environ.get(SUBMISSION_VARIABLE) or not os.path.isdir(path):
+    if os.environ.get(SUBMISSION_VARIABLE):
         return None
-
+    ledger = ledger_of(project)
+    inherit(project, ledger)
+    if not os.path.isdir(ledger.path) or any(ledger.find(os.environ.get(name, "")) for name in NAME_VARIABLES):
+        return None
     asking = Asking(project._environment, project.sessions(), Rests(project.state_folder))
-    following = Following(ledger_of(project), asking, project.sessions(), project.path)
+    following = Following(ledger, asking, project.sessions(), project.path)
     following.start()
     return following

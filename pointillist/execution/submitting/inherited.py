@@ -1,0 +1,98 @@
+"""Cluster jobs that signac-flow has submitted, before the project came here.
+
+It remembers in the project document (``_status``) what it has handed over, by ids that are the names of cluster jobs,
+and in ``.bundles`` which of them went up together. They enter the ledger once, as submissions of which the scheduler's
+answer was lost: like any of those they are looked for in the queue by their names, then followed or withdrawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pointillist.state.older import older_ids
+from pointillist.state.submissions import Ledger, LedgerWriter, Submission, TaskKey
+
+if TYPE_CHECKING:
+    from pointillist.study import Study
+
+_IN_THE_QUEUE = range(4, 8)
+"""What signac-flow writes for submitted, held, queued and active."""
+
+_AGGREGATE = re.compile(r"agg-[0-9a-f]{32}|[0-9a-f]{32}")
+
+
+def stored_status(project: Study) -> dict[str, int]:
+    """Return the scheduler status of tasks by their ids, as signac-flow has last written it down."""
+    try:
+        with open(os.path.join(project.path, "signac_project_document.json"), "rb") as file:
+            content = file.read()
+        # Every command asks, and hardly any document has it.
+        status = json.loads(content).get("_status", {}) if b'"_status"' in content else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return dict(status) if isinstance(status, dict) else {}
+
+
+def inherit(project: Study, ledger: Ledger) -> None:
+    """Enter into the ledger what signac-flow has left in the queue, unless that was done before.
+
+    Where there is no scheduler nothing is entered: nobody could ever say what became of it.
+    """
+    done = os.path.join(ledger.path, f"inherited by {type(project).__name__}")
+    if os.path.exists(done):
+        return
+    queued = {known_as for known_as, status in stored_status(project).items() if status in _IN_THE_QUEUE}
+    scheduler = project._environment.script_scheduler() if queued else None
+    if scheduler is None:
+        return
+    tasks = _tasks_of(project, queued)
+    # Whoever may only look at the project can submit nothing either.
+    with contextlib.suppress(OSError), contextlib.closing(project.sessions().open()) as session:
+        writer = LedgerWriter(ledger, session)
+        for name, ids in _cluster_jobs(project, queued):
+            element = [key for known_as in ids for key in tasks.get(known_as, ())]
+            if element:
+                environment = project._environment.__name__
+                writer.intend(
+                    Submission(name, session.id, 0.0, scheduler.name, environment, [element], False, "", "", {})
+                )
+        writer.close()
+        os.makedirs(ledger.path, exist_ok=True)
+        with open(done, "w"):
+            pass
+
+
+def _tasks_of(project: Study, ids: set[str]) -> dict[str, list[TaskKey]]:
+    """Return the tasks that ids stand for: of an operation one, of a group those of its operations."""
+    groups = project.definition.groups.values()
+    older: dict[str, str] = {}
+    if any("agg-" in known_as for known_as in ids):
+        older = older_ids(project.read_workspace(), [one for group in groups for one in group.operations.values()])
+    tasks: dict[str, list[TaskKey]] = {}
+    for known_as in ids:
+        if found := _AGGREGATE.search(known_as):
+            for group in groups:
+                if project._job_operation_id(found[0], list(group.operations)) == known_as:
+                    tasks[known_as] = [(name, older.get(found[0], found[0])) for name in group.operations]
+    return tasks
+
+
+def _cluster_jobs(project: Study, queued: set[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name of each cluster job and the ids in it."""
+    folder = os.path.join(project.path, ".bundles")
+    bundled: set[str] = set()
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            with open(path, encoding="utf-8") as file:
+                ids = [known_as for line in file if (known_as := line.strip()) in queued]
+            if ids:
+                bundled.update(ids)
+                yield os.path.relpath(path, folder), ids
+    for known_as in sorted(queued - bundled):
+        yield known_as, [known_as]
