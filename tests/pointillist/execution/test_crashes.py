@@ -80,7 +80,7 @@ def deadly(function):
                 os.kill(parent, signal.SIGKILL)
         return function(*arguments, **options)
     return call
-for name in ("write", "symlink", "unlink", "rename", "replace", "mkdir", "fork"):
+for name in ("write", "symlink", "link", "unlink", "rename", "replace", "mkdir", "fsync", "fork"):
     setattr(os, name, deadly(getattr(os, name)))
 sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
