@@ -114,7 +114,7 @@ def compare_histories(original: Path, again: Path) -> Comparison:
 
 
 def compare_arrays(original: Path, again: Path) -> Comparison:
-    """Compare two ``fgsm_examples.npz``: which images, and what share of outcomes and altered pixels differs."""
+    """Compare the outcomes of images in two attacks: which images, and what share of outcomes and pixels differs."""
     import numpy as np
 
     largest: dict[str, tuple[float, float]] = {}
@@ -156,7 +156,7 @@ def leave_derived(original: Path, again: Path) -> Comparison:
 COMPARATORS = {
     "model.safetensors": compare_networks,
     "history.csv": compare_histories,
-    "fgsm_examples.npz": compare_arrays,
+    **dict.fromkeys(("fgsm_examples.npz", "pgd_outcomes.npz", "noise_outcomes.npz"), compare_arrays),
     "train.json": compare_records,
     **{f"{attack}.json": compare_records for attack in ("fgsm", "pgd", "noise", "fgsm_legacy")},
     "checks.json": compare_checks,

@@ -51,10 +51,7 @@ FOLDER = "provenance"
 
 PARTS = {
     "train": (results.MODEL, results.HISTORY, results.TRAIN_RECORD),
-    **{
-        name: (record, results.EXAMPLES, results.FIGURE) if name == "fgsm" else (record,)
-        for name, record in results.ATTACK_RECORDS.items()
-    },
+    **{name: (record, *results.ATTACK_FILES[name].values()) for name, record in results.ATTACK_RECORDS.items()},
     "checks": (results.CHECKS,),
 }
 """Name of a part -> the files it makes."""

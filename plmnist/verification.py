@@ -12,6 +12,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -213,14 +214,13 @@ class _Folder:
         yield from _wrong_confusions(name, record)
         if record["epsilon"] not in [point.get("epsilon") for point in record["curve"]]:
             yield f"{name}: its curve lacks its own epsilon, {record['epsilon']}"
-        files = {"examples_sha256": results.EXAMPLES, "figure_sha256": results.FIGURE}
-        for entry, filename in files.items():
+        for place, (entry, filename) in enumerate(results.ATTACK_FILES[part].items()):
             if entry in record:
                 yield from self.hashed(filename, record[entry], name)
-            elif part == "fgsm":
+                if place == 0:
+                    yield from self.outcomes(filename, name, record)
+            elif part == "fgsm":  # other attacks had no files of their own once
                 yield f"{name} lacks {entry}"
-        if part == "fgsm":
-            yield from self.examples(record)
 
     def attacked(self, name: str, record: Mapping[str, Any]) -> Iterator[str]:
         """Hold the network that a record names against the one that is there."""
@@ -232,29 +232,29 @@ class _Folder:
             if record["model_sha256"] != model:
                 yield f"{name} is of another network than {results.MODEL}"
 
-    def examples(self, record: Mapping[str, Any]) -> Iterator[str]:
+    def outcomes(self, filename: str, name: str, record: Mapping[str, Any]) -> Iterator[str]:
         """Hold the outcome of each image against the counts."""
         import numpy as np
 
         try:
-            content = (self.path / results.EXAMPLES).read_bytes()
+            content = (self.path / filename).read_bytes()
         except OSError:
             return
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 clean, smallest = arrays["clean_correct"], arrays["smallest_epsilon"]
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            yield f"{results.EXAMPLES} cannot be read: {error}"
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            yield f"{filename} cannot be read: {error}"
             return
         if len(clean) != record["n_test"] or len(smallest) != record["n_test"]:
-            yield f"{results.EXAMPLES} has {len(clean)} images, {results.ATTACK_RECORD} counts {record['n_test']}"
+            yield f"{filename} has {len(clean)} images, {name} counts {record['n_test']}"
         elif int(clean.sum()) != record["clean_correct"]:
             yield (
-                f"{results.EXAMPLES} has {int(clean.sum())} images that are classified correctly, "
-                f"{results.ATTACK_RECORD} counts {record['clean_correct']}"
+                f"{filename} has {int(clean.sum())} images that are classified correctly, "
+                f"{name} counts {record['clean_correct']}"
             )
         else:
-            yield from _wrong_outcomes(smallest, record)
+            yield from (f"{filename} has {found}, {name} counts {n}" for found, n in _wrong_outcomes(smallest, record))
 
     def provenance(self, part: str, config: Configuration | None) -> Iterator[str]:
         name = f"{FOLDER}/{part}.json"
@@ -268,7 +268,8 @@ class _Folder:
             yield f"{name} lacks outputs or inputs"
             return
         for filename in PARTS[part]:
-            if filename not in outputs:
+            # Of a file that is not there its record tells, if it should be.
+            if filename not in outputs and (self.path / filename).exists():
                 yield f"{name} does not name {filename}"
         for filename, expected in outputs.items():
             yield from self.hashed(filename, expected, name)
@@ -358,7 +359,7 @@ def _wrong_confusions(name: str, record: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: clean_confusion and adversarial_confusion are of other images"
 
 
-def _wrong_outcomes(smallest: Any, record: Mapping[str, Any]) -> Iterator[str]:
+def _wrong_outcomes(smallest: Any, record: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     """Hold the smallest budget that fools each image against the counts at each budget.
 
     What no budget up to some epsilon fools withstands it. At the smallest there is nothing else that does; at a larger
@@ -369,10 +370,7 @@ def _wrong_outcomes(smallest: Any, record: Mapping[str, Any]) -> Iterator[str]:
         for number, (epsilon, counted) in enumerate(points):
             withstanding = int((smallest > epsilon).sum())
             if withstanding > counted or (number == 0 and withstanding != counted):
-                yield (
-                    f"{results.EXAMPLES} has {withstanding} images that withstand epsilon {epsilon:g}, "
-                    f"{results.ATTACK_RECORD} counts {counted}"
-                )
+                yield f"{withstanding} images that withstand epsilon {epsilon:g}", counted
     except (KeyError, TypeError, ValueError):
         return  # said already
 

@@ -54,7 +54,7 @@ Project.archived(
     results={
         "part_3_train_and_test_command": ["model.safetensors", "history.csv", "train.json", "provenance/train.json"],
         "part_4_fgsm_attack_command": ["fgsm*", "provenance/fgsm.json"],
-        "part_4_control_attacks_command": ["pgd.json", "noise.json", "provenance/pgd.json", "provenance/noise.json"],
+        "part_4_control_attacks_command": ["pgd*", "noise*", "provenance/pgd.json", "provenance/noise.json"],
         "part_4_checks_command": ["checks.json", "provenance/checks.json"],
         "part_5_seed_analysis_command": [
             "analysis/output*",
@@ -187,6 +187,8 @@ part_4_checks_completed = Project.label("part_4_checks_completed")(isfile("check
 @Project.pre(part_3_train_and_test_completed)
 @Project.post(part_4_control_attacks_completed)
 @Project.post(isfile("noise.json"))
+@Project.post(isfile("pgd_outcomes.npz"))
+@Project.post(isfile("noise_outcomes.npz"))
 @Project.operation(cmd=True, batch=True, directives={"walltime": hours("controls")})
 def part_4_control_attacks_command(*jobs):
     """Attack a thousand of the test images with projected gradient descent, and with noise. CHANGE HERE: how."""

@@ -210,13 +210,15 @@ def _attack_once(task: Task, assault: _Assault, victim: _Victim, recorder: Recor
         result, attack, n_all = victim.attacked(task, assault), assault.attack(), len(victim.images)
         if assault.name == "fgsm":
             files = {"examples": results.pack_examples(result, 0, n_all=n_all), "figure": _drawn(task, result)}
+        else:
+            files = {"outcomes": results.pack_outcomes(result)}
         record = results.attack_record(task.config, result, model_sha256=sha256, attack=attack, n_all=n_all, **files)
     summary = _sentence(assault.name, json.loads(record))
     write = recorder.writer(task.name, summary)
-    if files:
+    if assault.name == "fgsm":
         results.save_attack(task.folder, **files, record=record, write=write)
     else:
-        results.save_record(task.folder, assault.name, record, write=write)
+        results.save_record(task.folder, assault.name, record, **files, write=write)
     return summary
 
 

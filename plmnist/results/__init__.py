@@ -12,14 +12,17 @@ from plmnist.results.attacks import (
     is_attacked,
     load_attack,
     load_examples,
+    load_outcomes,
     pack_arrays,
     pack_examples,
+    pack_outcomes,
     save_attack,
     save_record,
 )
 from plmnist.results.checks import is_checked, load_checks, save_checks
 from plmnist.results.files import write_atomically, write_in_order
 from plmnist.results.records import (
+    ATTACK_FILES,
     ATTACK_FORMAT,
     ATTACK_RECORD,
     ATTACK_RECORDS,
@@ -43,6 +46,7 @@ from plmnist.results.training import (
 )
 
 __all__ = [
+    "ATTACK_FILES",
     "ATTACK_FORMAT",
     "ATTACK_RECORD",
     "ATTACK_RECORDS",
@@ -64,9 +68,11 @@ __all__ = [
     "load_checks",
     "load_examples",
     "load_network",
+    "load_outcomes",
     "load_train",
     "pack_arrays",
     "pack_examples",
+    "pack_outcomes",
     "read_config",
     "save_attack",
     "save_checks",

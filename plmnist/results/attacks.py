@@ -12,6 +12,7 @@ from plmnist.data import data_hashes
 from plmnist.errors import ResultError
 from plmnist.results.files import Write, json_bytes, load_verified, sha256, write_in_order
 from plmnist.results.records import (
+    ATTACK_FILES,
     ATTACK_FORMAT,
     ATTACK_RECORD,
     ATTACK_RECORDS,
@@ -35,8 +36,10 @@ __all__ = [
     "is_attacked",
     "load_attack",
     "load_examples",
+    "load_outcomes",
     "pack_arrays",
     "pack_examples",
+    "pack_outcomes",
     "save_attack",
     "save_record",
 ]
@@ -51,6 +54,7 @@ def attack_record(
     n_all: int,
     examples: bytes | None = None,
     figure: bytes | None = None,
+    outcomes: bytes | None = None,
 ) -> bytes:
     """Return the content of an attack's record; the first of the result's epsilons must be that of `config`.
 
@@ -58,7 +62,7 @@ def attack_record(
     """
     main = result.counts[0]
     assert main.epsilon == config.fgsm_epsilon
-    files = {"examples_sha256": examples, "figure_sha256": figure}
+    files = {"examples_sha256": examples, "figure_sha256": figure, "outcomes_sha256": outcomes}
     record = {
         "format": ATTACK_FORMAT,
         "attack": attack.name,
@@ -87,11 +91,14 @@ def save_attack(folder: Path, *, examples: bytes, figure: bytes, record: bytes, 
     write(folder, {EXAMPLES: examples, FIGURE: figure, ATTACK_RECORD: record})
 
 
-def save_record(folder: Path, attack: str, record: bytes, *, write: Write = write_in_order) -> None:
-    """Write the record of an attack that has no other files, after removing one that is there already."""
+def save_record(
+    folder: Path, attack: str, record: bytes, *, outcomes: bytes | None = None, write: Write = write_in_order
+) -> None:
+    """Write what another attack than FGSM leaves, the record last, after removing one that is there already."""
     name = ATTACK_RECORDS[attack]
     (folder / name).unlink(missing_ok=True)
-    write(folder, {name: record})
+    others = {} if outcomes is None else {ATTACK_FILES[attack]["outcomes_sha256"]: outcomes}
+    write(folder, {**others, name: record})
 
 
 def is_attacked(
@@ -116,13 +123,7 @@ def is_attacked(
             and record["data_sha256"] == data_hashes(config.dataset)
             and record["model_sha256"] == train["model_sha256"] == sha256((folder / MODEL).read_bytes())
             and {point["epsilon"] for point in record["curve"]} >= set(epsilons)
-            and (
-                name != "fgsm"
-                or (
-                    record["examples_sha256"] == sha256((folder / EXAMPLES).read_bytes())
-                    and record["figure_sha256"] == sha256((folder / FIGURE).read_bytes())
-                )
-            )
+            and all(record[entry] == sha256((folder / file).read_bytes()) for entry, file in ATTACK_FILES[name].items())
         )
     except (ResultError, OSError, KeyError, TypeError, ValueError):
         return False
@@ -137,7 +138,7 @@ def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
     ``<attack>_acc_given_clean`` (of ``clean_correct``; null if there are none); ``curve``, a list with epsilon, counts
     and rates for every epsilon; ``clean_confusion`` and ``adversarial_confusion``, the number of images by true class
     (ten rows) and predicted one (ten columns), before the attack and at `epsilon`; hashes of the network attacked, of
-    the data and, for FGSM, the examples and the figure; ``device`` as in :func:`load_train`. If not all test images
+    the data and of the attack's other files; ``device`` as in :func:`load_train`. If not all test images
     were attacked, ``subset`` says how many (``spread``: evenly over all; of older records ``first``) of how many
     (``of``), and ``n_test`` and all counts are about these; :class:`plmnist.sample.Sample` knows their places.
 
@@ -160,11 +161,25 @@ def load_examples(folder: Path | str) -> dict[str, np.ndarray[Any, Any]]:
     ResultError
         If the file or its record is missing or damaged.
     """
+    return load_outcomes(folder)
+
+
+def load_outcomes(folder: Path | str, attack: str = "fgsm") -> dict[str, np.ndarray[Any, Any]]:
+    """Return what an attack did to each image, after holding the file against its record.
+
+    There are ``clean_correct`` and ``smallest_epsilon`` as :func:`pack_outcomes` describes them, and of FGSM more.
+
+    Raises
+    ------
+    ResultError
+        If the file or its record is missing or damaged, or the record is of before there was one.
+    """
     import numpy as np
 
-    expected = load_attack(folder).get("examples_sha256")
-    called, hint = f"the file that {ATTACK_RECORD} names", "Attack again: plmnist attack"
-    content = load_verified(Path(folder) / EXAMPLES, expected, called=called, hint=hint)
+    entry, file = next(iter(ATTACK_FILES[attack].items()))
+    expected = load_attack(folder, attack).get(entry)
+    called, hint = f"the file that {ATTACK_RECORDS[attack]} names", f"Attack again: plmnist attack --attack {attack}"
+    content = load_verified(Path(folder) / file, expected, called=called, hint=hint)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays)
 
@@ -173,8 +188,7 @@ def pack_examples(result: AttackResult, which: int, *, n_all: int | None = None)
     """Return the content of ``fgsm_examples.npz``: the examples at one of the epsilons, and every image's outcome.
 
     Of the examples, the first image of each class: ``index``, ``label``, ``original`` and ``adversarial`` pixels,
-    ``clean_prediction`` and ``adversarial_prediction``, at ``epsilon``. Per test image: ``clean_correct``, and
-    ``smallest_epsilon`` of the curve at which it is misclassified: 0 if it is to begin with, infinity if it never is.
+    ``clean_prediction`` and ``adversarial_prediction``, at ``epsilon``. Per test image what :func:`pack_outcomes` says.
     If the result is about some of `n_all` test images, evenly spread, ``index`` is the place among all.
     """
     import numpy as np
@@ -190,10 +204,25 @@ def pack_examples(result: AttackResult, which: int, *, n_all: int | None = None)
             "clean_prediction": examples.clean_prediction.numpy(),
             "adversarial_prediction": examples.adversarial_prediction[which].numpy(),
             "epsilon": np.float64(result.counts[which].epsilon),
-            "clean_correct": (result.clean_predictions == result.labels).numpy(),
-            "smallest_epsilon": result.smallest_epsilon.numpy(),
+            **_outcomes(result),
         }
     )
+
+
+def pack_outcomes(result: AttackResult) -> bytes:
+    """Return the content of ``pgd_outcomes.npz`` or ``noise_outcomes.npz``: every image's outcome.
+
+    Per image attacked: ``clean_correct``, and ``smallest_epsilon`` of the curve at which it is misclassified: 0 if it
+    is to begin with, infinity if it never is.
+    """
+    return pack_arrays(_outcomes(result))
+
+
+def _outcomes(result: AttackResult) -> dict[str, np.ndarray[Any, Any]]:
+    return {
+        "clean_correct": (result.clean_predictions == result.labels).numpy(),
+        "smallest_epsilon": result.smallest_epsilon.numpy(),
+    }
 
 
 def pack_arrays(arrays: Mapping[str, np.ndarray[Any, Any] | np.generic]) -> bytes:

@@ -27,6 +27,12 @@ FIGURE = "fgsm.png"
 ATTACK_RECORD = "fgsm.json"
 ATTACK_RECORDS = {name: f"{name}.json" for name in ("fgsm", "pgd", "noise", "fgsm_legacy")}
 """Name of an attack -> its record. fgsm_legacy is what the original tutorial computes."""
+ATTACK_FILES: dict[str, dict[str, str]] = {
+    "fgsm": {"examples_sha256": EXAMPLES, "figure_sha256": FIGURE},
+    **{name: {"outcomes_sha256": f"{name}_outcomes.npz"} for name in ("pgd", "noise")},
+    "fgsm_legacy": {},
+}
+"""Name of an attack -> entry of its record -> the file whose hash it is. The first file holds each image's outcome."""
 CHECKS = "checks.json"
 
 

@@ -23,7 +23,7 @@ LABELS = {
 }
 
 STANDARD = "standard"
-ATTACKS = {"none": "no attack", "fgsm": "FGSM", "pgd": "PGD", "noise": "uniform noise"}
+ATTACKS = {"none": "no attack", "fgsm": "FGSM", "pgd": "PGD", "noise": "uniform noise", "worst": "all attacks together"}
 
 
 def with_training_in_words(parameters: Mapping[str, Any]) -> dict[str, Any]:

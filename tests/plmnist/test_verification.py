@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from plmnist import cli, results
+from plmnist.errors import ResultError
 from plmnist.provenance import PARTS, recording
 from plmnist.verification import verify_folder
 
@@ -135,18 +137,34 @@ def test_count_and_rate_edited_together_are_caught_by_the_provenance(root):
 
 
 @pytest.mark.parametrize(("epsilon", "at"), [(0.0, 0), (0.01, 1), (0.3, -1)])
-def test_outcomes_of_images_are_held_against_the_counts_of_the_curve(root, epsilon, at):
-    with np.load(root / "a" / results.EXAMPLES) as packed:
-        arrays = dict(packed)
-    record = json.loads((root / "a" / "fgsm.json").read_bytes())
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_outcomes_of_images_are_held_against_the_counts_of_the_curve(root, attack, epsilon, at):
+    arrays = results.load_outcomes(root / "a", attack)
+    path = root / "a" / next(iter(results.ATTACK_FILES[attack].values()))
+    record = json.loads((root / "a" / f"{attack}.json").read_bytes())
     counted = record["curve"][at]["adversarial_correct_given_clean"]
     assert record["curve"][at]["epsilon"] == epsilon
     # One image more withstands this budget, and the others are left alone.
     smallest = arrays["smallest_epsilon"]
     smallest[np.flatnonzero(smallest <= epsilon)[: counted + 1 - int((smallest > epsilon).sum())]] = np.inf
-    (root / "a" / results.EXAMPLES).write_bytes(results.pack_arrays(arrays))
-    sentence = f"has {counted + 1} images that withstand epsilon {epsilon:g}, fgsm.json counts {counted}"
+    path.write_bytes(results.pack_arrays(arrays))
+    sentence = f"has {counted + 1} images that withstand epsilon {epsilon:g}, {attack}.json counts {counted}"
     assert any(sentence in problem for problem in verify_folder(root / "a"))
+
+
+def test_a_record_of_before_outcomes_were_kept_has_no_problems(root):
+    """Neither it nor its provenance names the file."""
+    folder = root / "a"
+    (folder / "pgd_outcomes.npz").unlink()
+    edit(folder / "pgd.json", lambda record: record.pop("outcomes_sha256"))
+    sha256 = hashlib.sha256((folder / "pgd.json").read_bytes()).hexdigest()
+    edit(folder / "provenance/pgd.json", lambda record: record.update(outputs={"pgd.json": sha256}))
+    assert verify_folder(folder) == []
+    with pytest.raises(ResultError, match=r"pgd_outcomes\.npz"):
+        results.load_outcomes(folder, "pgd")
+    assert cli.main(["attack", str(folder), "--attack", "pgd", "--steps", "2"]) == 0
+    assert set(results.load_outcomes(folder, "pgd")) == {"clean_correct", "smallest_epsilon"}
+    assert verify_folder(folder) == []
 
 
 def test_results_of_another_job_are_caught_although_they_fit_each_other(root):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import html
 import json
 import re
@@ -22,7 +23,7 @@ from plmnist.batch import attack_folders
 from plmnist.data import load_test
 from plmnist.evaluation import logits_of
 from plmnist.provenance import load_provenance
-from plmnist.results import load_network
+from plmnist.results import load_network, load_outcomes, pack_arrays
 from plmnist.verification import verify_folder
 
 ORIGIN = re.compile(r"<!-- About the run.*?<!-- End of what is about the run", re.DOTALL)
@@ -247,7 +248,7 @@ def test_an_attack_on_fewer_images_is_said_to_be_one(workspace):
         path.write_text(json.dumps(record | {"n_test": 300, "subset": {"first": 300, "of": 359}}))
     page = report_of(workspace)
     assert "PGD attacked the first 300 of 359 test images." in page
-    said = "Images: no attack and FGSM and uniform noise, all 359 test images; PGD, the first 300 of 359 test images."
+    said = "Images: no attack, FGSM, uniform noise: all 359 test images; PGD: the first 300 of 359 test images."
     assert page.count(said) == 2  # beside the effects and above the table
 
 
@@ -392,6 +393,35 @@ def test_fgsm_on_other_images_at_another_epsilon_changes_no_comparison(workspace
     assert {j.folder: n.fgsm_on_same_images(0.1) for n in networks for j in n.jobs if j.folder != other} == before
     # There PGD met images that FGSM did not.
     assert shared.fgsm_on_same_images(0.05) is None
+
+
+def test_the_worst_case_counts_what_withstands_every_attack_up_to_a_budget(workspace):
+    """The outcomes are those of 359 images; of one network noise alone is made to turn two that nothing else does."""
+    folder = sorted(workspace.iterdir())[0]
+    found = {attack: load_outcomes(folder, attack) for attack in ("fgsm", "pgd", "noise")}
+    withstanding = np.flatnonzero(np.min([found[a]["smallest_epsilon"] for a in found], axis=0) > 0.1)
+    found["noise"]["smallest_epsilon"][withstanding[:2]] = (0.02, 0.3)
+    content = pack_arrays(found["noise"])
+    (folder / "noise_outcomes.npz").write_bytes(content)
+    record = json.loads((folder / "noise.json").read_bytes())
+    record["outcomes_sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / "noise.json").write_text(json.dumps(record))
+    (network,) = read_study([folder]).datasets[0].networks
+    for epsilon in (0.01, 0.1, 0.3):
+        expected = sum(all(found[a]["smallest_epsilon"][i] > epsilon for a in found) for i in range(359))
+        assert network.curves["worst"][epsilon].numerator == expected
+        assert expected <= min(network.curves[attack][epsilon].numerator for attack in found)
+    assert network.curves["worst"][0.1].numerator == len(withstanding) - 1
+    page = report_of(workspace)
+    details = re.search(r"<details><summary>Every network.*?</details>", page, re.DOTALL).group()
+    assert f">{len(withstanding) - 1} of 359<" in details.replace('"', "")
+    assert page.count('<th scope="col" class="number">all attacks together</th>') == 2
+
+
+def test_without_the_outcomes_of_an_attack_there_is_no_worst_case(workspace):
+    for folder in workspace.iterdir():
+        (folder / "pgd_outcomes.npz").unlink()
+    assert "ll attacks together" not in report_of(workspace)
 
 
 def test_where_all_attacks_met_all_images_there_is_nothing_to_align(workspace):

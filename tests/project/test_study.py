@@ -236,7 +236,7 @@ def test_a_deleted_file_is_made_again(done_copy) -> None:
     # Files without which a record is worth nothing, each in a job of its own.
     others = [folder for folder in (study.path / "workspace").iterdir() if folder != job]
     for folder, name in zip(
-        others, ("model.safetensors", "history.csv", "fgsm_examples.npz", "fgsm.png"), strict=False
+        others, ("model.safetensors", "history.csv", "fgsm_examples.npz", "fgsm.png", "pgd_outcomes.npz"), strict=False
     ):
         (folder / name).unlink()
     (study.path / "analysis/output_avg_std_of_seed_txt_filename.txt").write_text("")

@@ -90,7 +90,7 @@ def images_of_each(results: DataSetResults) -> str:
     attacks: dict[str, list[str]] = {}
     for attack, found in samples.items():
         attacks.setdefault(" or ".join(map(str, found)), []).append(ATTACKS[attack])
-    parts = [f"{' and '.join(names)}, {images}" for images, names in attacks.items() if images]
+    parts = [f"{', '.join(names)}: {images}" for images, names in attacks.items() if images]
     return f"Images: {'; '.join(parts)}."
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from src.parameters import with_training_in_words
+from src.report.outcomes import smallest_budgets, worst_case
 from src.seed_analysis import UNREADABLE, reason_of
 
 from plmnist.config import Configuration
@@ -73,7 +74,7 @@ class Network:
     clean
         Accuracy on the test images, without attack.
     curves
-        Attack -> epsilon -> accuracy on the test images attacked.
+        Attack -> epsilon -> accuracy on the test images attacked; ``worst``: under all attacks together.
     given_clean
         The same for the images classified correctly before the attack.
     samples
@@ -140,15 +141,13 @@ class Network:
 
         Each image is asked by itself, as PGD does: what a smaller budget turns is turned.
         """
-        pgd, examples, job = self.curves.get("pgd", {}).get(epsilon), self.examples(epsilon), self._job_at(epsilon)
-        if pgd is None or examples is None or job is None:
+        pgd, job = self.curves.get("pgd", {}).get(epsilon), self._job_at(epsilon)
+        if pgd is None or job is None:
             return None
-        attacked = Sample.of_record(load_attack(job.folder)).rows()
-        places = {row: place for place, row in enumerate(attacked)}
-        wanted = self.samples["pgd"][epsilon].rows()
-        if not places.keys() >= set(wanted):
+        smallest = smallest_budgets(job.folder, "fgsm", self.samples["pgd"][epsilon])
+        if smallest is None:
             return None
-        withstood = int((examples["smallest_epsilon"][[places[row] for row in wanted]] > epsilon).sum())
+        withstood = int((smallest > epsilon).sum())
         return replace(pgd, attack="fgsm", numerator=withstood, value=withstood / pgd.denominator)
 
     def history(self) -> list[dict[str, float]]:
@@ -224,6 +223,9 @@ def read_study(folders: Iterable[Path]) -> Study:
             found = measurements(folder)
             attacks = {m.attack for m in found} - {"none"}
             samples = {attack: Sample.of_record(load_attack(folder, attack)) for attack in attacks}
+            if (worst := worst_case(folder, samples)) is not None:
+                samples[worst[1][0].attack] = worst[0]
+                found += worst[1]
             rows += rows_of(folder)
         except UNREADABLE as error:
             broken[folder.name] = reason_of(error, folder)

@@ -21,8 +21,8 @@ from plmnist.statistics import OverSeeds, over_seeds
 PANEL, WIDE = (4.4, 3.2), (4.8, 3.8)
 EPSILON = "epsilon (pixel units, black 0 to white 1)"
 
-_DASHES = {"fgsm": "--", "pgd": "-", "noise": ":"}
-_ATTACK_COLOURS = {"fgsm": COLOURS[0], "pgd": COLOURS[1], "noise": QUIET}
+_DASHES = {"fgsm": "--", "pgd": "-", "noise": ":", "worst": "-."}
+_ATTACK_COLOURS = {"fgsm": COLOURS[0], "pgd": COLOURS[1], "noise": QUIET, "worst": COLOURS[2]}
 
 
 def main_figure(results: DataSetResults, effect: Effect | None) -> Figure:
@@ -56,7 +56,7 @@ def curve_panels(results: DataSetResults, most: int) -> list[tuple[str, Figure]]
     for networks in list(results.settings().values())[:most]:
         figure = new_figure(*PANEL)
         axis = figure.subplots()
-        for attack in ("noise", "fgsm", "pgd"):
+        for attack in ("noise", "fgsm", "pgd", "worst"):
             colour = _ATTACK_COLOURS[attack]
             _curve(axis, networks, attack, results.epsilon, colour, ATTACKS[attack], dashes=_DASHES[attack])
         _frame(axis, results)

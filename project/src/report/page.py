@@ -175,7 +175,7 @@ def _section(results: DataSetResults, album: Album) -> dict[str, Any]:
         "gallery_choice": describe_choice(results, found.effect),
         "columns": names,
         "fixed": _fixed(results, names),
-        "attack_columns": [a for a in ("none", "fgsm", "pgd", "noise") if _is_measured(results, a)],
+        "attack_columns": [a for a in ATTACKS if _is_measured(results, a)],
         "table": [_row(networks, names, results) for networks in settings.values()],
         "networks": [
             _network_row(network, fgsm, names, results) for network, fgsm in zip(results.attacked, same, strict=True)
