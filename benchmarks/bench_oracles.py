@@ -23,6 +23,7 @@ from plmnist.attacks import attack_images
 from plmnist.config import Configuration
 from plmnist.data import ImageSet
 from plmnist.perturbations import PGD, FastGradientSign
+from plmnist.sample import Sample
 from plmnist.statistics import over_seeds, wilson
 from plmnist.training import TrainingData, prepare_data, train
 
@@ -92,7 +93,7 @@ def libraries(networks: dict[str, nn.Module], test: ImageSet) -> tuple[str, list
     """Count the images for which another library ends with another outcome."""
     rows, summary = [], []
     for name, network in networks.items():
-        images = test.first(LIBRARY_IMAGES[name])
+        images = test.at(Sample.spread(LIBRARY_IMAGES[name], len(test)))
         for attack_name, ours in (("FGSM", FastGradientSign()), ("PGD", PGD(20, 1 / 8, random_start=False))):
             differing = dict.fromkeys(("foolbox", "torchattack"), 0)
             for epsilon in EPSILONS:
@@ -117,7 +118,7 @@ def libraries(networks: dict[str, nn.Module], test: ImageSet) -> tuple[str, list
 def robust(data: TrainingData, seeds: Sequence[int]) -> tuple[str, list[list[str]]]:
     """Train perceptrons in the usual way and against attacks, with several seeds, and attack them."""
     rows, summary = [], []
-    some = data.test.first(CONTROL_IMAGES)
+    sample = Sample.spread(CONTROL_IMAGES, len(data.test))
     for training, budget in (("standard", 0.0), ("fgsm", 0.1), ("pgd", 0.1), ("fgsm", 0.3)):
         found: dict[int, list[float]] = {}
         for seed in seeds:
@@ -127,7 +128,7 @@ def robust(data: TrainingData, seeds: Sequence[int]) -> tuple[str, list[list[str
             )  # fmt: skip
             trained = train(config, data=data)
             single = attack_images(trained.network, data.test, [0.1, 0.3], FastGradientSign()).counts
-            iterative = attack_images(trained.network, some, [0.1, 0.3], PGD()).counts
+            iterative = attack_images(trained.network, data.test.at(sample), [0.1, 0.3], PGD()).counts
             found[seed] = [trained.test.acc, *(c.adversarial_acc for c in (*single, *iterative))]
         cells = [_over_seeds({seed: values[i] for seed, values in found.items()}) for i in range(5)]
         rows.append([training if training == "standard" else f"{training}, {budget:g}", *cells])
@@ -137,7 +138,7 @@ def robust(data: TrainingData, seeds: Sequence[int]) -> tuple[str, list[list[str
     head = ["training", "accuracy", "FGSM 0.1", "FGSM 0.3", "PGD 0.1", "PGD 0.3"]
     about = (
         f"Networks 784-128-128-10, five epochs of Adam at 1e-3; means over {len(seeds)} seeds, 95 % t intervals. "
-        f"FGSM is that of all test images, PGD, with 40 steps, that of the first {CONTROL_IMAGES:,}."
+        f"FGSM is that of all test images, PGD, with 40 steps, that of {sample}."
     )
     return f"{about}\n\n{table(head, rows)}", summary
 

@@ -27,13 +27,16 @@ from recipes import RECIPES, Recipe, file_of, network_of
 from setting import add_page_option, add_record_option, describe, replace_section, table
 
 from plmnist.attacks import attack_images
-from plmnist.data import ImageSet
 from plmnist.perturbations import PGD, FastGradientSign
 from plmnist.results import write_atomically
+from plmnist.sample import Sample
 from plmnist.training import TrainingData, prepare_data
 
 PGD_OF_WONG = PGD(steps=50, step_size=0.01 / 0.3, restarts=10)
 """As they evaluate: 50 steps of 0.01 within 0.3, ten times."""
+
+PGD_IMAGES = 500
+"""How many of the test images PGD attacks, spread evenly."""
 
 
 def measured(recipe: Recipe, seed: int, data: TrainingData, folder: Path) -> dict[str, float]:
@@ -49,7 +52,7 @@ def measured(recipe: Recipe, seed: int, data: TrainingData, folder: Path) -> dic
             found |= {f"under FGSM at {c.epsilon:g}": c.adversarial_correct_given_clean / c.n for c in counts}
         for p in recipe.published:
             if p.attack == "PGD":
-                some = ImageSet(data.test.images[::20], data.test.labels[::20], data.test.full_scale)
+                some = data.test.at(Sample.spread(PGD_IMAGES, len(data.test)))
                 (counts,) = attack_images(network, some, [p.epsilon], PGD_OF_WONG).counts
                 found[p.name] = counts.adversarial_acc
         write_atomically(file, json.dumps(found).encode())

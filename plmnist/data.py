@@ -76,10 +76,6 @@ class ImageSet:
         """Return the images and labels on a device."""
         return ImageSet(self.images.to(device), self.labels.to(device), self.full_scale)
 
-    def first(self, n: int | None) -> ImageSet:
-        """Return the first `n` images, or as many as there are; None means all."""
-        return ImageSet(self.images[:n], self.labels[:n], self.full_scale)
-
     def at(self, sample: Sample) -> ImageSet:
         """Return a part of the images; themselves if it is all."""
         if sample.is_all:

@@ -12,6 +12,7 @@ from plmnist.epochs import draw_epoch
 from plmnist.evaluation import cross_entropy
 from plmnist.perturbations import PGD, Target
 from plmnist.results import TRAIN_RECORD, TrainFiles, complete_training, save_training
+from plmnist.sample import Sample
 from plmnist.training import train
 
 
@@ -37,7 +38,7 @@ def test_network_trained_against_an_attack_withstands_it_on_real_mnist(mnist, ma
     base = {"dataset": "mnist", "num_epochs": 2, "hidden_size": 64, "batch_size": 128, "dropout_prob": 0.0}
     standard = train(make_config(**base, learning_rate=1e-3), data=mnist)
     robust = train(make_config(**base, learning_rate=1e-3, training=training, training_epsilon=0.1), data=mnist)
-    some = mnist.test.first(500)
+    some = mnist.test.at(Sample.spread(500, len(mnist.test)))
     (clean, weak), (price, strong) = (withstanding(r.network, some, 0.1) for r in (standard, robust))
     assert weak < 0.2
     assert strong > 0.6
