@@ -160,7 +160,15 @@ class Scheduler(ABC):
         """Whether the scheduler's commands are on this machine; looks, and runs nothing."""
         return shutil.which(cls.probe) is not None
 
-    def submit(self, script_path: str, request: Request, *, flags: Sequence[str] = (), cwd: str | None = None) -> str:
+    def submit(
+        self,
+        script_path: str,
+        request: Request,
+        *,
+        flags: Sequence[str] = (),
+        cwd: str | None = None,
+        keep_fds: Sequence[int] = (),
+    ) -> str:
         """Submit a script that already carries its header, and return its id.
 
         Parameters
@@ -169,6 +177,8 @@ class Scheduler(ABC):
             Further arguments in the scheduler's own words; they win over the header.
         cwd
             Folder the submission is made in, which is where the script starts.
+        keep_fds
+            Descriptors that the command holds until it has ended: by them others see that it is still at work.
 
         Raises
         ------
@@ -184,6 +194,7 @@ class Scheduler(ABC):
             stdin_path=script_path if self.submits_on_stdin else None,
             cwd=cwd,
             environment=self.environment,
+            keep_fds=keep_fds,
         )
         if answer.returncode == 0:
             try:

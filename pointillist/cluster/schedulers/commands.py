@@ -50,6 +50,7 @@ class Runner(Protocol):
         stdin_path: str | None = None,
         cwd: str | None = None,
         environment: Mapping[str, str | None] | None = None,
+        keep_fds: Sequence[int] = (),
     ) -> Answer:
         """Run `command`; see `run_command`."""
 
@@ -61,6 +62,7 @@ def run_command(
     stdin_path: str | None = None,
     cwd: str | None = None,
     environment: Mapping[str, str | None] | None = None,
+    keep_fds: Sequence[int] = (),
 ) -> Answer:
     """Run one command to its end or its time limit.
 
@@ -77,6 +79,8 @@ def run_command(
     environment
         Changes to the environment: a value sets, None removes. Names ending in ``*`` remove all with that
         prefix.
+    keep_fds
+        Descriptors that the command holds for as long as it lives, also when this process is gone.
 
     Raises
     ------
@@ -98,6 +102,7 @@ def run_command(
                 # A group of its own: a wrapper script that hangs takes its children with it when it is
                 # killed, and Ctrl-C in the terminal does not tear a submission in two.
                 start_new_session=True,
+                pass_fds=tuple(keep_fds),
             )
         except (FileNotFoundError, PermissionError) as error:
             if cwd is not None and not os.path.isdir(cwd):

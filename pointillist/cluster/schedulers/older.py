@@ -112,7 +112,15 @@ class Adapted(Scheduler):
         """Yield what is in the queue, in the older form."""
         return iter(self._older.jobs() or ())
 
-    def submit(self, script_path: str, request: Request, *, flags: Sequence[str] = (), cwd: str | None = None) -> str:
+    def submit(
+        self,
+        script_path: str,
+        request: Request,
+        *,
+        flags: Sequence[str] = (),
+        cwd: str | None = None,
+        keep_fds: Sequence[int] = (),
+    ) -> str:
         """Submit a script; its name is its id."""
         with open(script_path, encoding="utf-8", errors="surrogateescape") as file:
             script = file.read()

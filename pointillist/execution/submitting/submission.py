@@ -117,7 +117,7 @@ def hand_over(
                     continue
                 submission = _submission(project, parts, request, session.id, environment, scheduler, made, cluster)
                 try:
-                    cluster_id = _submit(project, parts, request, submission, scheduler, writer, flags)
+                    cluster_id = _submit(project, parts, request, submission, scheduler, writer, flags, session.lock_fd)
                 except SubmissionRejected as error:
                     writer.withdraw(submission.name, error.words)
                     outcome.refused.append(error)
@@ -147,6 +147,7 @@ def _submit(
     scheduler: Scheduler,
     writer: LedgerWriter,
     flags: Sequence[str],
+    lock_fd: int,
 ) -> str:
     path = os.path.join(project.path, parts.script)
     _write(path, parts.text)
@@ -155,7 +156,8 @@ def _submit(
     writer.intend(submission)
     for number in range(1, TRIES + 1):
         try:
-            return scheduler.submit(path, request, flags=flags, cwd=project.path)
+            # Its command may outlive us and reach the scheduler later: until it has ended, our session lives.
+            return scheduler.submit(path, request, flags=flags, cwd=project.path, keep_fds=[lock_fd])
         except SchedulerUnavailable as trouble:
             if trouble.may_have_acted or number == TRIES:
                 raise

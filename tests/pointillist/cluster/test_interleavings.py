@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import threading
 from collections import Counter
@@ -26,6 +25,7 @@ import signac
 from fake_schedulers.queue import LIVE, FakeScheduler, opened
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from patience import until
 
 from pointillist import FlowProject
 from pointillist.cluster.environments import ComputeEnvironment
@@ -312,10 +312,7 @@ def first(job):
     study = make_study(body, {"x": 1}, {"x": 2})
     fake_slurm.set(delay_s=2.0)
     process = study.start("submit")
-    end = 100
-    while not fake_slurm.jobs() and end:
-        end -= 1
-        subprocess.run(["sleep", "0.05"], check=True)
+    until(lambda: bool(fake_slurm.jobs()))
     process.kill()
     process.communicate()
     fake_slurm.set(delay_s=0.0)
@@ -324,5 +321,46 @@ def first(job):
     again = study.cli("submit")
     assert again.stdout == ""
     assert "2 tasks are on the cluster already" in again.stderr
-    assert "cluster job 100_0" in study.cli("explain", "-a").stdout
+    # As long as the killed one's sbatch goes on, it is being submitted.
+    until(lambda: "cluster job 100_0" in study.cli("explain", "-a").stdout)
     assert len(fake_slurm.jobs()) == 2
+
+
+def test_submission_that_outlives_its_killed_submit_is_waited_for(
+    fake_slurm: FakeScheduler, make_study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = """
+from pointillist.execution.submitting import following
+following.SETTLE_S = 0.0  # the time in which a submission may yet turn up is over at once
+
+@Project.post.isfile("a")
+@Project.operation(cmd=True)
+def first(job):
+    return f"touch workspace/{job.id}/a"
+"""
+    study = make_study(body, {"x": 1})
+    slow, begun, go_on = tmp_path / "slow", tmp_path / "begun", tmp_path / "go on"
+    slow.mkdir()
+    # An sbatch that is not through to its scheduler yet.
+    (slow / "sbatch").write_text(
+        f"#!/bin/sh\ntouch '{begun}'\nuntil test -e '{go_on}'; do sleep 0.02; done\n"
+        f"""exec '{fake_slurm.bin}/sbatch' "$@" 2> /dev/null\n"""
+    )
+    (slow / "sbatch").chmod(0o755)
+    with monkeypatch.context() as changed:
+        changed.setenv("PATH", str(slow), prepend=os.pathsep)
+        process = study.start("submit")
+        until(begun.exists)
+    process.kill()
+    process.wait()
+    try:
+        again = study.cli("submit")
+        assert not fake_slurm.jobs()
+        assert again.stdout == ""
+    finally:
+        go_on.touch()
+        until(lambda: len(fake_slurm.jobs()) == 1)
+    process.communicate()
+    study.cli("submit")
+    assert len(fake_slurm.jobs()) == 1
+    assert "cluster job 100" in study.cli("explain", "-a").stdout

@@ -265,11 +265,12 @@ class FakeScheduler:
         stdin_path: str | None = None,
         cwd: str | None = None,
         environment: Mapping[str, str | None] | None = None,
+        keep_fds: Sequence[int] = (),
     ) -> Any:
         """Answer in this process, as `run_command` would: for tests that ask thousands of times."""
         from pointillist.cluster.schedulers.commands import Answer
 
-        del timeout_s, environment
+        del timeout_s, environment, keep_fds
         stdin = ""
         if stdin_path is not None:
             with open(stdin_path, encoding="utf-8") as file:
