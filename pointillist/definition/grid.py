@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pointillist.errors import DefinitionError
+
 STATEPOINT = "signac_statepoint.json"
 
 
@@ -19,12 +21,22 @@ def grid(**axes: Any) -> list[dict[str, Any]]:
     axes
         For each parameter a list, tuple or other collection of values, or one value (a string is one value).
 
+    Raises
+    ------
+    DefinitionError
+        If a parameter has no value at all: there would be no point.
+
     Examples
     --------
     >>> grid(seed=[1, 2], dropout=0.5)
     [{'seed': 1, 'dropout': 0.5}, {'seed': 2, 'dropout': 0.5}]
     """
     values = [list(v) if isinstance(v, Iterable) and not isinstance(v, (str, Mapping)) else [v] for v in axes.values()]
+    if empty := [repr(name) for name, of in zip(axes, values, strict=True) if not of]:
+        raise DefinitionError(
+            f"The grid has no point: there is no value for {', '.join(empty)}.",
+            hint="Give each parameter one value or several.",
+        )
     return [dict(zip(axes, combination, strict=True)) for combination in itertools.product(*values)]
 
 
