@@ -55,7 +55,7 @@ def test_the_error_of_the_test_set_is_that_of_one_network_and_knows_nothing_of_s
     assert alone["test_acc_sampling_ci95"] == pytest.approx((0.7811 - 0.6042) / 2, abs=1e-4)
     assert alone["test_acc_sampling_ci95"] == many["test_acc_sampling_ci95"]
     assert (alone["test_acc_std"], alone["test_acc_ci95_low"], alone["test_acc_ci95_high"]) == (None, None, None)
-    assert many["test_acc_ci95_low"] == pytest.approx(0.7)
+    assert many["test_acc_ci95_low"] is None, "seeds that agree by chance tell nothing of their scatter"
 
 
 def test_a_loss_is_no_share_and_has_no_such_error():
