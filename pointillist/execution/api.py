@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.errors import DefinitionError, UserOperationError, near_matches
-from pointillist.execution.commands import command_line
+from pointillist.execution.commands import command_line, directives_of
 from pointillist.execution.job_operations import JobOperation
 from pointillist.execution.planning import mention_left_out, planned, unanswered
 from pointillist.execution.running.terms import Observer, Rules, Summary, at_most
@@ -168,5 +168,6 @@ def pretended(
             part = together[first : first + size]
             jobs = [plan.workspace.job(i) for t in part for i in t.aggregate.job_ids]
             ids = [t.aggregate.id for t in part]
-            lines.append(command_line(operation, ids, jobs, entrypoint=project._entrypoint))
+            directives = directives_of(plan, part[0])
+            lines.append(command_line(operation, directives, ids, jobs, entrypoint=project._entrypoint))
     return lines

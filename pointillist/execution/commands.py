@@ -6,16 +6,35 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.asking import ask
-from pointillist.definition.directives import evaluate
+from pointillist.definition.directives import Directives, evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import UserOperationError
 from pointillist.execution.requeues import WARNING, is_warned
 
+if TYPE_CHECKING:
+    from pointillist.state.plan import Plan
+    from pointillist.state.tasks import Task
+
 SESSION_VARIABLE = "POINTILLIST_SESSION"
 """A command finds here the session of the run that has started it."""
+
+
+def directives_of(plan: Plan, task: Task) -> Directives:
+    """Return the evaluated directives of a task.
+
+    Raises
+    ------
+    DirectivesError
+        When one has an impossible value.
+    """
+    return evaluate(
+        task.operation.directives,
+        lambda: tuple(plan.workspace.job(i) for i in task.aggregate.job_ids),
+        operation=task.operation.name,
+    )
 
 
 def shell_command(operation: Operation, jobs: Sequence[Any], before: str = "") -> str:
@@ -80,6 +99,7 @@ def needs_own_process(operation: Operation, directives: Mapping[str, Any]) -> bo
 
 def command_line(
     operation: Operation,
+    directives: Mapping[str, Any],
     aggregate_ids: Sequence[str],
     jobs: Sequence[Any],
     *,
@@ -88,12 +108,8 @@ def command_line(
 ) -> str:
     """Return the line that does an operation for some aggregates in a shell, as `run` and cluster scripts call it.
 
-    Raises
-    ------
-    DirectivesError
-        When a directive has an impossible value.
+    ``directives`` are the evaluated ones of the task, of several tasks those of the first.
     """
-    directives = evaluate(operation.directives, lambda: tuple(jobs), operation=operation.name)
     before = prefix(directives, mpi_command)
     # The shell outlives the signal that is meant for what it runs, and tells how that has ended.
     outlive = f"trap : {WARNING.name[3:]}; " if is_warned(directives) else ""

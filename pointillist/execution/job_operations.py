@@ -46,7 +46,11 @@ class JobOperation:
     def cmd(self) -> str:
         """The line that does it in a shell. For a shell operation this calls the user's function."""
         return command_line(
-            self._task.operation, [self._task.aggregate.id], self._jobs, entrypoint=self._project._entrypoint
+            self._task.operation,
+            self.directives,
+            [self._task.aggregate.id],
+            self._jobs,
+            entrypoint=self._project._entrypoint,
         )
 
     def __str__(self) -> str:

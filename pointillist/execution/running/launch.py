@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pointillist.definition.directives import Directives, evaluate
+from pointillist.definition.directives import Directives
 from pointillist.definition.operations import Operation
-from pointillist.execution.commands import command_line, needs_own_process
+from pointillist.execution.commands import command_line, directives_of, needs_own_process
 from pointillist.execution.running.machine import Needs, threads_of
 from pointillist.execution.running.processes import Ended, NoProcess, Process, ShellProcess
 from pointillist.execution.running.terms import Rules
@@ -65,8 +65,7 @@ class Launcher:
         """Return what a task asks of the machine."""
         key = self._key(task)
         if key not in self._directives:
-            declared = task.operation.directives
-            self._directives[key] = evaluate(declared, lambda: tuple(self.jobs(task)), operation=task.operation.name)
+            self._directives[key] = directives_of(self._plan, task)
         return self._directives[key]
 
     def needs_of(self, task: Task) -> Needs:
@@ -150,12 +149,15 @@ class Launcher:
 
     def _process(self, work: Work) -> Process:
         operation, job_ids = work.operation, work.job_ids
-        if self.needs_shell(next(iter(work.tasks.values()))):
+        first = next(iter(work.tasks.values()))
+        if self.needs_shell(first):
             jobs = [self._plan.workspace.job(i) for i in job_ids]
             if operation.cmd and operation.hooks:
                 for task in work.tasks.values():
                     operation.hooks.start(operation.name, *self.jobs(task))
-            command = command_line(operation, list(work.tasks), jobs, entrypoint=self._entrypoint)
+            command = command_line(
+                operation, self.directives_of(first), list(work.tasks), jobs, entrypoint=self._entrypoint
+            )
             env = self._variables(work)
             if work.report:
                 env[REPORT_VARIABLE] = work.report

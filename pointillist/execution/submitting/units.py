@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pointillist.definition.directives import combine, evaluate
+from pointillist.definition.directives import combine
 from pointillist.definition.groups import Group, choose
 from pointillist.definition.operations import Operation
+from pointillist.execution.commands import directives_of
 from pointillist.execution.submitting.needs import Needs, needs_of, one_after_another
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import State, Task
@@ -126,20 +127,11 @@ class Units:
         key = unit.key if varies else name
         found = self._known.get(key)
         if found is None:
-            directives = [_evaluated(self._plan, task) for task in self._all_members(unit)]
+            directives = [directives_of(self._plan, task) for task in self._all_members(unit)]
             needs = [needs_of(one) for one in directives]
             together = needs[0] if len(needs) == 1 else one_after_another(needs)
             found = self._known[key] = combine(directives), together
         return found
-
-
-def _evaluated(plan: Plan, task: Task) -> dict[str, Any]:
-    operation = task.operation
-    return evaluate(
-        operation.directives,
-        lambda: tuple(plan.workspace.job(i) for i in task.aggregate.job_ids),
-        operation=operation.name,
-    )
 
 
 def _nothing(*_: Any) -> None:

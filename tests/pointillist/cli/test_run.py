@@ -57,6 +57,14 @@ def test_a_batch_is_one_process_each_of_parallel(make_study) -> None:
     assert sorted(len(log.read_text().splitlines()) for log in logs) == [3, 3]
 
 
+def test_a_directive_of_a_batched_operation_is_asked_of_each_job(make_study) -> None:
+    directives = "{'walltime': lambda job: 1 + job.sp.x, 'omp_num_threads': lambda job: 2}"
+    study = make_study(CHAIN.replace("cmd=True, batch=True", f"cmd=True, batch=True, directives={directives}"), *POINTS)
+    study.cli("run", "-o", "first")
+    assert "export OMP_NUM_THREADS=2; for d in" in study.cli("run", "-o", "second", "--pretend").stdout
+    assert "6 completed" in study.cli("run", "-o", "second", "--parallel", "2").stderr
+
+
 def test_num_and_operation_limit_what_runs(make_study) -> None:
     study = make_study(CHAIN, *POINTS)
     assert "2 completed" in study.cli("run", "-n", "2").stderr
