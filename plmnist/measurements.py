@@ -2,6 +2,8 @@
 
 This is the one place from which tables, figures and reports take their numbers. Reading needs neither torch nor, until
 a data frame is asked for, pandas.
+
+Beside each attack there is the worst case of all of them together, for a network that met all.
 """
 
 from __future__ import annotations
@@ -14,15 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from plmnist import results
 from plmnist.config import Configuration
+from plmnist.outcomes import worst_case
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ATTACKS", "COLUMNS", "NO_ATTACK", "Measurement", "measurements", "to_dataframe"]
+__all__ = ["ATTACKS", "COLUMNS", "NO_ATTACK", "WORST", "Measurement", "measurements", "to_dataframe"]
 
 NO_ATTACK = "none"
 ATTACKS = ("fgsm", "pgd", "noise")
 """The attacks that belong to a table of results; what the original tutorial computes is not one of them."""
+
+WORST = "worst"
+"""All of :data:`ATTACKS` together: an image counts only if it withstands each, at every budget up to epsilon."""
 
 _PARTS = {
     "train": "training images, in the last epoch, with dropout",
@@ -38,7 +44,7 @@ class Measurement:
     Attributes
     ----------
     attack
-        ``fgsm``, ``pgd``, ``noise``, or ``none``.
+        ``fgsm``, ``pgd``, ``noise``, ``none``, or ``worst``: all attacks together, on the images that all of them met.
     epsilon
         Budget in pixel units; 0 without attack.
     metric
@@ -81,12 +87,14 @@ def measurements(folder: Path | str) -> list[Measurement]:
         return []
     train = results.load_train(folder)
     found = list(_of_training(train))
+    records = {}
     for attack in ATTACKS:
         if (folder / results.ATTACK_RECORDS[attack]).exists():
             record = results.load_attack(folder, attack)
             if record["model_sha256"] == train["model_sha256"]:
+                records[attack] = record
                 found += _of_attack(record, attack)
-    return found
+    return [*found, *_of_all_attacks(folder, records)]
 
 
 def to_dataframe(folders: Iterable[Path | str]) -> pd.DataFrame:
@@ -169,3 +177,10 @@ def _of_attack(record: dict[str, Any], attack: str) -> Iterator[Measurement]:
             "test images classified correctly before the attack",
             both / clean if clean else None,
         )
+
+
+def _of_all_attacks(folder: Path, records: dict[str, dict[str, Any]]) -> Iterator[Measurement]:
+    if records.keys() >= set(ATTACKS) and (worst := worst_case(folder, records)) is not None:
+        sample, withstanding = worst
+        for epsilon, count in withstanding.items():
+            yield Measurement(WORST, epsilon, "test_acc", count, sample.n, "test images", count / sample.n)

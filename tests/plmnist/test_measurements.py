@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import plmnist
 from plmnist.batch import attack_folders, train_folders
 from plmnist.errors import ResultError
 from plmnist.measurements import COLUMNS, measurements, rows_of
+from plmnist.results import load_outcomes
 
 
 class Quiet:
@@ -98,6 +102,28 @@ def test_an_attack_on_another_network_does_not_count(workspace, tmp_path):
     other = record_of(workspace / "b", "fgsm")
     (tmp_path / "fgsm.json").write_text(json.dumps(other))
     assert {m.attack for m in measurements(tmp_path)} == {"none", "noise"}
+
+
+def test_the_worst_case_is_a_row_for_each_budget_of_the_images_that_all_attacks_met(workspace, tmp_path):
+    folder = tmp_path / "a"
+    shutil.copytree(workspace / "a", folder)
+    assert not frame_of(folder, "worst").size, "PGD is missing"
+    options = {"attacks": ["pgd"], "n_images": 100, "settings": {"pgd": {"steps": 3}}}
+    attack_folders([str(folder)], Quiet(), config_name="config.json", **options)
+    rows = frame_of(folder, "worst")
+    assert rows.epsilon.tolist() == frame_of(folder, "pgd").epsilon.tolist()
+    assert set(rows.metric) == {"test_acc"}
+    assert set(rows.denominator) == {100}
+    met = [i * 359 // 100 for i in range(100)]
+    smallest = {a: load_outcomes(folder, a)["smallest_epsilon"] for a in ("fgsm", "noise", "pgd")}
+    together = np.min([smallest["fgsm"][met], smallest["noise"][met], smallest["pgd"]], axis=0)
+    assert rows.numerator.tolist() == [int((together > epsilon).sum()) for epsilon in rows.epsilon]
+    assert rows.numerator.nunique() > 3
+
+
+def frame_of(folder: Path, attack: str) -> pd.DataFrame:
+    frame = plmnist.to_dataframe([folder])
+    return frame[(frame.attack == attack) & (frame.metric == "test_acc")]
 
 
 def test_a_damaged_record_is_named(workspace, tmp_path):

@@ -413,6 +413,10 @@ def test_the_worst_case_counts_what_withstands_every_attack_up_to_a_budget(works
         assert expected <= min(network.curves[attack][epsilon].numerator for attack in found)
     assert network.curves["worst"][0.1].numerator == len(withstanding) - 1
     page = report_of(workspace)
+    with open(workspace.parent / "analysis/measurements.csv") as file:
+        rows = [row for row in csv.DictReader(file) if (row["job"], row["attack"]) == (folder.name, "worst")]
+    counts = {float(row["epsilon"]): (row["numerator"], row["denominator"]) for row in rows}
+    assert counts == {epsilon: (str(m.numerator), "359") for epsilon, m in network.curves["worst"].items()}
     details = re.search(r"<details><summary>Every network.*?</details>", page, re.DOTALL).group()
     assert f">{len(withstanding) - 1} of 359<" in details.replace('"', "")
     assert page.count('<th scope="col" class="number">all attacks together</th>') == 2
@@ -422,6 +426,7 @@ def test_without_the_outcomes_of_an_attack_there_is_no_worst_case(workspace):
     for folder in workspace.iterdir():
         (folder / "pgd_outcomes.npz").unlink()
     assert "ll attacks together" not in report_of(workspace)
+    assert ",worst," not in (workspace.parent / "analysis/measurements.csv").read_text()
 
 
 def test_where_all_attacks_met_all_images_there_is_nothing_to_align(workspace):

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from src.parameters import with_training_in_words
-from src.report.outcomes import smallest_budgets, worst_case
 from src.seed_analysis import UNREADABLE, reason_of
 
 from plmnist.config import Configuration
 from plmnist.errors import PlmnistError
-from plmnist.measurements import Measurement, measurements, rows_of
+from plmnist.measurements import WORST, Measurement, measurements, rows_of
+from plmnist.outcomes import common_sample, smallest_budgets
 from plmnist.results import load_attack, load_examples
 from plmnist.sample import Sample
 
@@ -221,11 +221,10 @@ def read_study(folders: Iterable[Path]) -> Study:
             statepoint = json.loads((folder / "signac_statepoint.json").read_bytes())
             job = Job(folder, asdict(Configuration.from_mapping(statepoint)))
             found = measurements(folder)
-            attacks = {m.attack for m in found} - {"none"}
+            attacks = {m.attack for m in found} - {"none", WORST}
             samples = {attack: Sample.of_record(load_attack(folder, attack)) for attack in attacks}
-            if (worst := worst_case(folder, samples)) is not None:
-                samples[worst[1][0].attack] = worst[0]
-                found += worst[1]
+            if any(m.attack == WORST for m in found):
+                samples[WORST] = common_sample(samples.values())
             rows += rows_of(folder)
         except UNREADABLE as error:
             broken[folder.name] = reason_of(error, folder)

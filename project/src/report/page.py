@@ -20,7 +20,7 @@ from src.report.gallery import describe_choice, gallery
 from src.report.origin import read_origin
 from src.tables import as_csv, as_parquet
 
-from plmnist.measurements import Measurement
+from plmnist.measurements import WORST, Measurement
 from plmnist.registry import DATASETS
 from plmnist.sample import Sample
 from plmnist.statistics import OverSeeds, over_seeds, wilson
@@ -78,6 +78,7 @@ def render(study: Study) -> dict[str, bytes]:
         ),
         hashes=_data_hashes(study.jobs),
         origin=read_origin([job.folder for job in study.jobs], parts),
+        has_worst_case=any(row["attack"] == WORST for row in study.rows),
         labels=LABELS,
         attack_names=ATTACKS,
     )
