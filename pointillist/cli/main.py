@@ -64,7 +64,7 @@ def main(project: Study, parser: argparse.ArgumentParser | None = None, argv: Se
         return EXIT_USAGE
     arguments, unknown = parser.parse_known_args(words)
     if unknown:
-        return report(_not_understood(unknown, chosen, command))
+        return report(_not_understood(unknown, chosen or "project.py", command))
     if arguments.command is None:
         parser.print_usage(sys.stderr)
         print(f"Commands: {', '.join(COMMANDS)}. --help says more.", file=sys.stderr)
@@ -117,15 +117,16 @@ def of_system(error: OSError) -> PointillistError:
     )
 
 
-def _not_understood(unknown: list[str], name: str | None, command: argparse.ArgumentParser) -> PointillistError:
+def _not_understood(unknown: list[str], whose: str, command: argparse.ArgumentParser) -> PointillistError:
     """Say which word of a command line means nothing, and what it may have been meant to be."""
-    whose = name or "project.py"
-    word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
-    options = [option for option in command._option_string_actions if option.startswith("--")]
-    near = near_matches(word, options) if word.startswith("--") else ""
-    what = f"has no option {word}" if word.startswith("-") else f"does not know what to do with {word!r}"
-    if not word.startswith("-") and "-o" in command._option_string_actions:
-        near = "-o names operations, -j jobs, -f what jobs must match."
+    words = [word for word in unknown if word != "--"] or unknown
+    option = next((word for word in words if word.startswith("-")), "").partition("=")[0]
+    known = [name for name in command._option_string_actions if name.startswith("--")]
+    if option:
+        what, near = f"has no option {option}", near_matches(option, known) if option.startswith("--") else ""
+    else:
+        what = f"does not know what to do with {words[0]!r}"
+        near = "-o names operations, -j jobs, -f what jobs must match." if "--operation" in known else ""
     return PointillistError(f"{whose} {what}.", hint=f"{near} `--help` tells them all.".strip())
 
 

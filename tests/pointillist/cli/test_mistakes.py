@@ -29,6 +29,8 @@ def study(make_study: Any) -> Any:
         (["status", "--detailled"], "Error: status has no option --detailled.\nDid you mean --detailed"),
         (["status", "-Z"], "Error: status has no option -Z.\n`--help` tells"),
         (["explain", "train"], "Error: explain does not know what to do with 'train'.\n-o names operations"),
+        (["run", "seed=1"], "Error: run does not know what to do with 'seed=1'.\n-o names operations"),
+        (["run", "--", "train"], "Error: run does not know what to do with 'train'.\n-o names operations"),
     ],
 )
 def test_word_that_means_nothing_is_named_with_what_may_have_been_meant(
