@@ -8,7 +8,6 @@ spelling.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pointillist.cluster.errors import NoPartitionFits
@@ -172,11 +171,6 @@ def choose_partition(cluster: Cluster, request: Request) -> Partition:
         reasons=reasons,
         hint="Ask for less, or name a partition with --partition.",
     )
-
-
-def find_cluster(clusters: Sequence[Cluster], hostname: str, environment: dict[str, str]) -> Cluster | None:
-    """Return the first cluster that this machine belongs to; None when it belongs to none of them."""
-    return next((one for one in clusters if one.is_here(hostname, environment)), None)
 
 
 def _count(number: int, thing: str) -> str:

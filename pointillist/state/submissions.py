@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -363,8 +363,3 @@ class LedgerWriter:
         if durable:
             os.fsync(self._handle)
         self._ledger.take(self._session.id, record)
-
-
-def keys_of(submissions: Iterable[Submission]) -> set[TaskKey]:
-    """Return the tasks of all elements that have not ended."""
-    return {key for one in submissions for number in one.open_elements() for key in one.elements[number]}

@@ -6,7 +6,6 @@ scheduler's spelling: adapters turn a request into their header lines and argume
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -198,11 +197,3 @@ def split_id(cluster_id: str) -> tuple[str, int | None]:
     if separator and base and index.isdecimal():
         return base, int(index)
     return cluster_id, None
-
-
-def array_chunks(count: int, largest: int) -> Iterator[tuple[int, int]]:
-    """Cut `count` elements into arrays the scheduler takes: (offset, size) of each, none above `largest`."""
-    if largest < 1:
-        raise ValueError(f"An array holds at least one element, not {largest}.")
-    for offset in range(0, count, largest):
-        yield offset, min(largest, count - offset)

@@ -22,8 +22,8 @@ class Effect:
     ----------
     clean, robust
         Difference of the accuracy without attack, and under the strongest attack.
-    clean_before, clean_after, robust_before, robust_after
-        The accuracies themselves, over the same networks.
+    robust_before, robust_after
+        The accuracies under the strongest attack themselves, over the same networks.
     others
         Settings of the other parameters that were averaged over.
     """
@@ -33,8 +33,6 @@ class Effect:
     after: Any
     clean: OverSeeds
     robust: OverSeeds
-    clean_before: OverSeeds
-    clean_after: OverSeeds
     robust_before: OverSeeds
     robust_after: OverSeeds
     others: tuple[tuple[Any, ...], ...]
@@ -129,8 +127,6 @@ def effect_of(results: DataSetResults, parameter: str, before: Any, after: Any) 
         after,
         clean=clean_difference,
         robust=robust_difference,
-        clean_before=over_seeds(mean(before, clean)),
-        clean_after=over_seeds(mean(after, clean)),
         robust_before=over_seeds(mean(before, robust)),
         robust_after=over_seeds(mean(after, robust)),
         others=tuple(settings),

@@ -190,10 +190,6 @@ class DataSetResults:
         """The networks of which the accuracy under FGSM at the common epsilon is known."""
         return [network for network in self.networks if network.accuracy("fgsm", self.epsilon) is not None]
 
-    def of_strongest(self) -> Sequence[Measurement]:
-        """Return what the strongest attack at the common epsilon left of each network."""
-        return [network.curves[self.strongest][self.epsilon] for network in self.attacked]
-
 
 @dataclass
 class Study:

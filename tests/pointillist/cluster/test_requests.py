@@ -6,7 +6,7 @@ import pytest
 
 from pointillist.cluster.errors import RequestError
 from pointillist.cluster.schedulers.commands import changed_environment
-from pointillist.cluster.schedulers.requests import Array, Request, array_chunks, element_id, split_id
+from pointillist.cluster.schedulers.requests import Array, Request, element_id, split_id
 
 
 def test_totals_are_of_the_whole_job() -> None:
@@ -41,11 +41,6 @@ def test_array_that_makes_no_sense_is_refused(wish: dict[str, int]) -> None:
 def test_ids_of_elements_are_taken_apart(one: str) -> None:
     assert split_id(one) == (one, None)
     assert split_id(element_id(one, 12)) == (one, 12)
-
-
-def test_chunks_cover_every_element_once() -> None:
-    assert list(array_chunks(2500, 1001)) == [(0, 1001), (1001, 1001), (2002, 498)]
-    assert list(array_chunks(0, 5)) == []
 
 
 def test_environment_is_changed_in_a_copy() -> None:
