@@ -48,7 +48,7 @@ class Study(Declarations, DataSpace):
     def _environment(self) -> Any:
         """The compute environment: the one given, or the one detected."""
         if self._chosen_environment is None:
-            from pointillist.environment import get_environment
+            from pointillist.cluster.environments import get_environment
 
             self._chosen_environment = get_environment()
         return self._chosen_environment

@@ -79,7 +79,7 @@ def create_script_template(base: str | None = None, name: str | None = None) -> 
         When it is there already.
     """
     if base is None:
-        from pointillist.environment import get_environment
+        from pointillist.cluster.environments import get_environment
 
         base = get_environment().template
     path = os.path.join(os.getcwd(), "templates", name or "script.sh")

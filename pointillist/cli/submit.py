@@ -112,7 +112,7 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     """Submit tasks and say under which ids."""
     wishes = _wishes(arguments)
     if arguments.test:
-        from pointillist.environment import get_environment
+        from pointillist.cluster.environments import get_environment
 
         project._environment = get_environment(test=True)
     if arguments.template_help:

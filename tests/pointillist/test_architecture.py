@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ["definition", "state", "execution", "cli", "cluster"]
 ENGINE = sorted((ROOT / "pointillist").rglob("*.py"))
+DOORS = ["aggregates", "directives", "environment", "environments", "hooks", "labels", "scheduling", "template", "util"]
 
 
 def imports_of(path: Path, *, for_types: bool = False) -> set[str]:
@@ -65,6 +66,13 @@ def test_rooms_import_downwards_only(path: Path) -> None:
 def test_rooms_know_a_study_and_not_its_face(room: str) -> None:
     for path in (ROOT / "pointillist" / room).rglob("*.py"):
         assert not any(name.startswith("pointillist.project") for name in imports_of(path, for_types=True)), path
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_engine_does_not_use_its_doors_for_older_programs(path: Path) -> None:
+    if path.relative_to(ROOT / "pointillist").with_suffix("").parts[0] not in ("__init__", *DOORS):
+        for module in imports_of(path):
+            assert module.split(".")[:2] not in [["pointillist", door] for door in DOORS], module
 
 
 @pytest.mark.parametrize("path", ENGINE, ids=lambda p: str(p.relative_to(ROOT)))
