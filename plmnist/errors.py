@@ -13,6 +13,7 @@ __all__ = [
     "ConfigurationError",
     "DataError",
     "DownloadError",
+    "OutdatedError",
     "PlmnistError",
     "ResultError",
     "TrainingError",
@@ -60,6 +61,10 @@ class TrainingError(PlmnistError):
 
 class ResultError(PlmnistError):
     """A result folder lacks a file or holds one that does not fit."""
+
+
+class OutdatedError(ResultError):
+    """A file of results was made by an earlier version, whose numbers may not be those of today."""
 
 
 def near_matches(word: str, known: Iterable[str]) -> str:

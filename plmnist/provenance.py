@@ -40,6 +40,7 @@ __all__ = [
     "code_of_file",
     "fingerprint",
     "fingerprint_of_file",
+    "last_failure",
     "load_provenance",
     "others_of",
     "parts_of",
@@ -201,6 +202,18 @@ def load_provenance(folder: Path | str, part: str) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise ResultError(f"{path} is not of the schema {SCHEMA}")
     return record
+
+
+def last_failure(folder: Path | str, part: str) -> str | None:
+    """Return what was said of the last attempt at a part, if that failed; None if not, or if nothing is recorded."""
+    attempts = []
+    for path in (Path(folder) / FOLDER).glob(f"{part}*.json"):
+        if path.stem == part or path.stem.startswith(f"{part}-"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged: as good as not recorded
+                record = json.loads(path.read_bytes())
+                attempts.append((str(record["started"]), record["outcome"] == "failed", str(record["note"])))
+    _, has_failed, note = max(attempts, default=("", False, ""))
+    return note if has_failed else None
 
 
 def parts_of(folder: Path | str) -> list[str]:

@@ -20,11 +20,11 @@ from typing import Any
 from plmnist import results
 from plmnist.config import Configuration
 from plmnist.data import data_hashes
-from plmnist.errors import ConfigurationError, PlmnistError, ResultError, near_matches
+from plmnist.errors import ConfigurationError, OutdatedError, PlmnistError, ResultError, near_matches
 from plmnist.provenance import FOLDER, PARTS, load_provenance, others_of, parts_of
 from plmnist.sample import Sample
 
-__all__ = ["CONFIG_NAMES", "verify_folder"]
+__all__ = ["CONFIG_NAMES", "outdated", "verify_folder"]
 
 CONFIG_NAMES = ("config.json", "signac_statepoint.json")
 """Where a configuration is looked for, in this order."""
@@ -86,6 +86,18 @@ def verify_folder(folder: Path | str, *, config_name: str | None = None, needed:
         if part not in PARTS:
             raise ConfigurationError(f"unknown part {part!r}", hint=near_matches(part, PARTS))
     return list(dict.fromkeys(_Folder(Path(folder), config_name).problems(needed)))
+
+
+def outdated(folder: Path | str, name: str) -> str | None:
+    """Return what :func:`verify_folder` says of a record that was made by an earlier version; None of other files."""
+    try:
+        if name in results.FORMATS:
+            results.load_record(Path(folder) / name, hint="")
+    except OutdatedError as error:
+        return _sentence(error, Path(folder))
+    except ResultError:
+        pass
+    return None
 
 
 class _Folder:
@@ -300,7 +312,7 @@ class _Folder:
             yield from self.hashed(filename, expected, name)
 
     def sentence(self, error: PlmnistError) -> str:
-        return str(error).replace(f"{self.path}/", "")
+        return _sentence(error, self.path)
 
     def hashed(self, name: str, expected: object, says: str) -> Iterator[str]:
         try:
@@ -312,6 +324,12 @@ class _Folder:
         else:
             if found != expected:
                 yield f"{name} is not the file that {says} names: its SHA-256 is {found}, expected {expected}"
+
+
+def _sentence(error: PlmnistError, folder: Path) -> str:
+    # What is outdated is not damaged: it is to be seen that nothing has happened to it.
+    text = error.one_line if isinstance(error, OutdatedError) else str(error)
+    return text.replace(f"{folder}/", "")
 
 
 def _wrong_entries(name: str, record: Mapping[str, Any], entries: Mapping[str, Any]) -> Iterator[str]:

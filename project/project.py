@@ -19,6 +19,7 @@ from plmnist.comparison import COMPARATORS, leave_derived
 from plmnist.config import OPTIONAL, REQUIRED
 from plmnist.data import is_available
 from plmnist.provenance import code_of_file, fingerprint_of_file
+from plmnist.verification import outdated
 from pointillist import FlowProject, aggregator, has_keys, isfile
 
 HERE = Path(__file__).resolve().parent
@@ -41,6 +42,7 @@ Project.reproducible(
     fingerprint=fingerprint_of_file,
     code=code_of_file,
     verify=archive.problems,
+    outdated=outdated,
 )
 
 # CHANGE HERE: what the archive of the study says of itself, where no CITATION.cff beside this file does.

@@ -31,9 +31,11 @@ from plmnist.results.records import (
     EXAMPLES,
     FIGURE,
     FORMAT,
+    FORMATS,
     HISTORY,
     MODEL,
     TRAIN_RECORD,
+    load_record,
     read_config,
 )
 from plmnist.results.training import (
@@ -55,6 +57,7 @@ __all__ = [
     "EXAMPLES",
     "FIGURE",
     "FORMAT",
+    "FORMATS",
     "HISTORY",
     "MODEL",
     "TRAIN_RECORD",
@@ -69,6 +72,7 @@ __all__ = [
     "load_examples",
     "load_network",
     "load_outcomes",
+    "load_record",
     "load_train",
     "pack_arrays",
     "pack_examples",

@@ -148,7 +148,7 @@ def load_attack(folder: Path | str, attack: str = "fgsm") -> dict[str, Any]:
         If there is none or it can't be understood.
     """
     hint = f"Attack it first: plmnist attack{'' if attack == 'fgsm' else f' --attack {attack}'}"
-    return load_record(Path(folder) / ATTACK_RECORDS[attack], hint=hint, expected=ATTACK_FORMAT)
+    return load_record(Path(folder) / ATTACK_RECORDS[attack], hint=hint)
 
 
 def load_examples(folder: Path | str) -> dict[str, np.ndarray[Any, Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from plmnist.config import STACKED, Configuration
-from plmnist.errors import ResultError
+from plmnist.errors import OutdatedError, ResultError
 from plmnist.results.files import load_json
 
 FORMAT = 1
@@ -35,6 +35,9 @@ ATTACK_FILES: dict[str, dict[str, str]] = {
 """Name of an attack -> entry of its record -> the file whose hash it is. The first file holds each image's outcome."""
 CHECKS = "checks.json"
 
+FORMATS = {TRAIN_RECORD: FORMAT, **dict.fromkeys(ATTACK_RECORDS.values(), ATTACK_FORMAT), CHECKS: CHECK_FORMAT}
+"""Name of a record -> the version of its format that is written and read today."""
+
 
 def read_config(path: Path) -> Configuration:
     """Return the configuration in a JSON file.
@@ -50,15 +53,19 @@ def read_config(path: Path) -> Configuration:
     return Configuration.from_mapping(mapping)
 
 
-def load_record(path: Path, *, hint: str, expected: int) -> dict[str, Any]:
+def load_record(path: Path, *, hint: str) -> dict[str, Any]:
     record = load_json(path, hint=hint)
     if not isinstance(record, dict) or "format" not in record:
         raise ResultError(f"{path} is not a record of this package", hint=hint)
-    if record["format"] != expected:
-        raise ResultError(
-            f"{path} has format {record['format']}, this version of plmnist writes format {expected}", hint=hint
+    found, expected = record["format"], FORMATS[path.name]
+    if found == expected:
+        return record
+    if isinstance(found, int) and found < expected:
+        raise OutdatedError(
+            f"{path} was made by an earlier version of plmnist: it has format {found}, this one makes {expected}",
+            hint="Remove it and run again.",
         )
-    return record
+    raise ResultError(f"{path} has format {found!r}, this version of plmnist knows {expected}", hint=hint)
 
 
 def device_entry(device: str) -> dict[str, str]:

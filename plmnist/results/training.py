@@ -164,7 +164,7 @@ def load_train(folder: Path | str) -> dict[str, Any]:
     ResultError
         If there is none or it can't be understood.
     """
-    return load_record(Path(folder) / TRAIN_RECORD, hint="Train it first: plmnist train", expected=FORMAT)
+    return load_record(Path(folder) / TRAIN_RECORD, hint="Train it first: plmnist train")
 
 
 def load_network(folder: Path | str) -> Classifier:

@@ -86,6 +86,7 @@ class Declarations:
         fingerprint: Callable[[Path, str], str | None] | None = None,
         verify: Callable[[Path], Iterable[str]] | None = None,
         code: Callable[[Path, str], str | None] | None = None,
+        outdated: Callable[[Path, str], str | None] | None = None,
     ) -> None:
         """Declare how ``project.py reproduce`` makes jobs again and compares them.
 
@@ -117,9 +118,21 @@ class Declarations:
         code
             A function of a job folder and a file's path in it: what code made it, in a few words, None if that is not
             known. It is told where files differ that were made by different code.
+        outdated
+            A function of a job folder and a file's path in it: in a sentence, that the file was made by an earlier
+            version of the code, which makes it otherwise today, and what to do; else None. Such an original is not
+            compared, and a sentence of `verify` that says the same is left out.
         """
         cls._registry.reproduction = Reproduction(
-            tuple(inputs), tuple(share), tuple(made), tuple(ignore), dict(compare or {}), fingerprint, verify, code
+            tuple(inputs),
+            tuple(share),
+            tuple(made),
+            tuple(ignore),
+            dict(compare or {}),
+            fingerprint,
+            verify,
+            code,
+            outdated,
         )
 
     @classmethod

@@ -32,6 +32,7 @@ class Reproduction:
     fingerprint: Callable[[Path, str], str | None] | None = None
     verify: Callable[[Path], Iterable[str]] | None = None
     code: Callable[[Path, str], str | None] | None = None
+    outdated: Callable[[Path, str], str | None] | None = None
 
     def comparator(self, name: str) -> Comparator | None:
         """Return what compares files of this name, if anything does."""

@@ -17,7 +17,7 @@ from dying import DIE_AT
 from plmnist import __version__, surroundings
 from plmnist.batch import attack_folders, check_folders, train_folders
 from plmnist.errors import ResultError
-from plmnist.provenance import PARTS, code_of_file, fingerprint, load_provenance, parts_of, recording
+from plmnist.provenance import PARTS, code_of_file, fingerprint, last_failure, load_provenance, parts_of, recording
 
 ENTRIES = {
     "schema", "part", "attempt", "outcome", "note", "started", "ended", "wall_s", "cpu_s", "peak_memory_bytes",
@@ -217,6 +217,20 @@ def test_a_failure_is_kept_beside_the_record_of_the_present_files(make_folder):
     assert failed["outcome"] == "failed"
     assert "missing" in failed["note"]
     assert failed["outputs"] == {}
+    assert last_failure(folder, "train") == failed["note"]
+    assert last_failure(folder, "fgsm") is None
+
+
+def test_a_failure_that_was_made_good_is_the_last_no_more(make_folder):
+    folder = make_folder()
+    mapping = (folder / "config.json").read_text()
+    (folder / "config.json").write_text("{}")
+    assert train(folder).failures
+    (folder / "provenance/train-damaged.json").write_text("[")
+    assert "missing" in last_failure(folder, "train")
+    (folder / "config.json").write_text(mapping)
+    train(folder)
+    assert last_failure(folder, "train") is None
 
 
 def test_a_copy_names_its_origin_and_the_machine_that_computed(make_folder):

@@ -152,6 +152,7 @@ def test_flipped_bit_of_a_network_is_an_error(folder):
         ("train.json", b"{", "is not valid JSON"),
         ("train.json", b"[]", "is not a record"),
         ("train.json", b'{"format": 99}', "has format 99"),
+        ("train.json", b'{"format": 0}', "was made by an earlier version of plmnist"),
         ("model.safetensors", None, "cannot be read"),
     ],
 )

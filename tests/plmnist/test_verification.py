@@ -12,7 +12,7 @@ import pytest
 from plmnist import cli, results
 from plmnist.errors import ResultError
 from plmnist.provenance import PARTS, recording
-from plmnist.verification import verify_folder
+from plmnist.verification import outdated, verify_folder
 
 FILES = [name for part in ("train", "fgsm", "pgd", "checks") for name in PARTS[part]]
 
@@ -66,6 +66,21 @@ def _swap(matrix: list[list[int]]) -> None:
 def test_a_sound_folder_has_no_problems(root):
     for name in ("a", "b"):
         assert verify_folder(root / name, needed=("fgsm", "pgd")) == []
+
+
+def test_a_record_of_an_earlier_version_is_said_to_be_that_and_not_damaged(root):
+    folder = root / "a"
+    assert outdated(folder, "checks.json") is None
+    edit(folder / "checks.json", lambda record: record.update(format=1))
+    made = hashlib.sha256((folder / "checks.json").read_bytes()).hexdigest()
+    edit(folder / "provenance/checks.json", lambda record: record["outputs"].update({"checks.json": made}))
+    sentence = (
+        "checks.json was made by an earlier version of plmnist: it has format 1, this one makes 2 "
+        "(Remove it and run again.)"
+    )
+    assert verify_folder(folder) == [sentence]
+    assert outdated(folder, "checks.json") == sentence
+    assert outdated(folder, "history.csv") is None
 
 
 @pytest.mark.parametrize("name", FILES)

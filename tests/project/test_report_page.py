@@ -20,6 +20,7 @@ from src.report.facts import read_study
 
 import plmnist
 from plmnist.batch import attack_folders
+from plmnist.cli import main
 from plmnist.data import load_test
 from plmnist.evaluation import logits_of
 from plmnist.provenance import load_provenance
@@ -163,6 +164,28 @@ def test_every_job_that_lacks_a_part_is_named(workspace):
     assert "1 of 6 jobs lack part 4, control attacks" in page
     assert f"{lacking.name[:8]} (" in page
     assert "PGD is missing for 1 of 6 networks, so FGSM is compared." in page
+
+
+def test_why_a_training_left_nothing_is_told(workspace):
+    folder = workspace / ("d" * 32)
+    point = state_point(next(workspace.iterdir())) | {"learning_rate": 1e30, "dropout_prob": 0.0}
+    folder.mkdir()
+    (folder / "signac_statepoint.json").write_text(json.dumps(point))
+    assert main(["train", "--config-name", "signac_statepoint.json", str(folder)]) == 1
+    page = html.unescape(report_of(workspace))
+    (entry,) = re.findall(r"<li>dddddddd .*diverged.*</li>", page)
+    assert "the training diverged in epoch 1: training loss" in entry
+    assert "Try a smaller learning_rate than 1e+30." in entry
+    assert "<details open><summary>1 of 7 jobs lack part 3, training</summary>" in page
+
+
+def test_checks_of_an_earlier_version_are_not_told_but_named(workspace):
+    path = sorted(workspace.glob("*/checks.json"))[0]
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 1}))
+    page = html.unescape(report_of(workspace))
+    assert "1 of 6 jobs lack part 4, checks" in page
+    assert "checks.json was made by an earlier version of plmnist: it has format 1" in page
+    assert "all 5 pass" in page
 
 
 def test_a_study_without_any_result_says_so(workspace):

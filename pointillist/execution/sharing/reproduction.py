@@ -38,6 +38,7 @@ class Verdict(StrEnum):
     DIFFERENT = "DIFFERENT"
     NOT_MADE = "NOT MADE AGAIN"
     NEW = "NOT IN THE ORIGINAL"
+    OUTDATED = "ORIGINAL OF AN EARLIER VERSION"
     DAMAGED = "ORIGINAL DAMAGED"
 
 
@@ -258,12 +259,16 @@ def _compare_job(
     names = {*files_in(original), *files_in(again)}
     if partial:
         names = {name for name in names if (job_id, name) in makers}
+    told = set()
     for name in sorted(names):
         if name != STATEPOINT and not matches(name, (*declared.inputs, *declared.ignore)):
             maker = makers.get((job_id, name), OUTSIDE)
-            yield _compare_file(job_id, maker, name, original, again, declared)
+            finding = _compare_file(job_id, maker, name, original, again, declared)
+            told.add(finding.note)
+            yield finding
     for sentence in declared.verify(original) if declared.verify else ():
-        yield Finding(job_id, OUTSIDE, "", Verdict.DAMAGED, sentence)
+        if sentence not in told:
+            yield Finding(job_id, OUTSIDE, "", Verdict.DAMAGED, sentence)
 
 
 def _compare_outside(
@@ -292,6 +297,8 @@ def _compare_file(job_id: str, maker: str, name: str, original: Path, again: Pat
     sha256 = hashlib.sha256(content).hexdigest()
     if not (again / name).is_file():
         return found(Verdict.NOT_MADE)
+    if declared.outdated and (sentence := declared.outdated(original, name)):
+        return found(Verdict.OUTDATED, sentence)
     same, why = _same_machine(original, again, name, declared)
     if content == (again / name).read_bytes():
         return found(Verdict.IDENTICAL, same=same)

@@ -18,8 +18,10 @@ from plmnist.config import Configuration
 from plmnist.errors import PlmnistError
 from plmnist.measurements import WORST, Measurement, measurements, rows_of
 from plmnist.outcomes import common_sample, smallest_budgets
-from plmnist.results import load_attack, load_examples
+from plmnist.provenance import last_failure
+from plmnist.results import load_attack, load_checks, load_examples
 from plmnist.sample import Sample
+from plmnist.verification import outdated
 
 N_CLASSES = 10
 CHANCE = 1 / N_CLASSES
@@ -43,10 +45,20 @@ class Job:
     folder: Path
     parameters: dict[str, Any]
 
-    @property
-    def missing(self) -> list[str]:
-        """The parts of which a file is not there."""
-        return [part for part, files in PARTS.items() if not all((self.folder / name).exists() for name in files)]
+    def missing(self) -> dict[str, str]:
+        """Return the parts of which a file is not there, or of no use, and why; an empty text where nobody knows."""
+        found: dict[str, str] = {}
+        for part, files in PARTS.items():
+            for name in files:
+                reason = self._why_missing(name)
+                if reason is not None:
+                    found[part] = found.get(part) or reason
+        return found
+
+    def _why_missing(self, name: str) -> str | None:
+        if (self.folder / name).exists():
+            return outdated(self.folder, name)
+        return last_failure(self.folder, Path(name).stem) or ""
 
     def record(self, name: str) -> Any:
         """Return the content of a JSON file of the job; None if it is not there or not whole."""
@@ -56,10 +68,10 @@ class Job:
             return None
 
     def checks(self) -> list[dict[str, Any]]:
-        """Return the self-checks of the network, each with name, outcome and sentence; none if they are not whole."""
+        """Return the self-checks of the network, each with name, outcome and sentence; none if they are of no use."""
         try:
-            return [{name: check[name] for name in CHECK} for check in self.record("checks.json")["checks"]]
-        except (TypeError, KeyError):
+            return [{name: check[name] for name in CHECK} for check in load_checks(self.folder)["checks"]]
+        except (TypeError, KeyError, PlmnistError):
             return []
 
 
@@ -200,9 +212,10 @@ class Study:
     broken: dict[str, str]
     rows: list[dict[str, Any]]
 
-    def missing(self) -> dict[str, list[Job]]:
-        """Return, of each part, the jobs that lack it; parts that are complete are left out."""
-        found = {part: [job for job in self.jobs if part in job.missing] for part in PARTS}
+    def missing(self) -> dict[str, list[tuple[Job, str]]]:
+        """Return, of each part that jobs lack, these jobs, and why if that is known."""
+        lacking = [(job, job.missing()) for job in self.jobs]
+        found = {part: [(job, why[part]) for job, why in lacking if part in why] for part in PARTS}
         return {part: jobs for part, jobs in found.items() if jobs}
 
 

@@ -68,7 +68,7 @@ def render(study: Study) -> dict[str, bytes]:
     page = environment.get_template("page.html").render(
         sections=sections,
         n_jobs=len(study.jobs) + len(study.broken),
-        missing={part: [_name_of(job, study) for job in jobs] for part, jobs in study.missing().items()},
+        missing={part: [(_name_of(job, study), why) for job, why in jobs] for part, jobs in study.missing().items()},
         broken=study.broken,
         checks=_checks(study.jobs),
         attacks=_settings_of_attacks(study.jobs),

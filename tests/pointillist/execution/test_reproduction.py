@@ -224,6 +224,19 @@ def test_damaged_original_is_said(make_study):
     ]
 
 
+def test_an_original_of_an_earlier_version_is_not_called_damaged(make_study):
+    old = "Project.reproducible(ignore=['machine'], verify=lambda folder: ['too old', 'broken'], outdated={})"
+    study = make_study(COMPARED + old.format("lambda folder, name: 'too old' * name.startswith('val')"), {"a": 1})
+    (study.path / "number").write_text("1")
+    (study.path / "name").write_text("here")
+    study.cli("run")
+    answer = reproduce(study, check=1)
+    assert [(f["file"], f["verdict"], f["note"]) for f in answer["files"]] == [
+        ("value.txt", "ORIGINAL OF AN EARLIER VERSION", "too old"),
+        ("", "ORIGINAL DAMAGED", "broken"),
+    ]
+
+
 def test_without_a_declaration_every_file_counts(make_study):
     study = make_study(BODY.replace("Project.reproducible", "dict"), *JOBS)
     study.cli("run")
