@@ -223,6 +223,7 @@ def main() -> None:
     linear_text, linear_summary = closed_form(data)
     regression = softmax_regression(data)
     libraries_text, libraries_summary = libraries(networks, data.test)
+    images_of = {name: str(Sample.spread(n, len(data.test))) for name, n in LIBRARY_IMAGES.items()}
     robust_text, robust_summary = robust(data, range(1, arguments.seeds + 1))
     summary = table(
         ["what", "ours (95 % interval)", "expected or published"],
@@ -237,10 +238,10 @@ def main() -> None:
             "clipped: no other change within the budget does more.",
             linear_text,
             "## foolbox and torchattack",
-            f"The first test images at {len(EPSILONS)} epsilons: 1,000 for the perceptron (five epochs of training), "
-            "200 for the convolutional network (`network: cnn`, one epoch). PGD takes 20 steps of an eighth of epsilon "
-            "from the image itself. foolbox takes derivatives in single precision; torchattack gets a network in "
-            "double precision, as plmnist does.",
+            f"At {len(EPSILONS)} epsilons {images_of['perceptron']} for the perceptron (five epochs of training), "
+            f"{images_of['convolutional network']} for the convolutional network (`network: cnn`, one epoch). PGD "
+            "takes 20 steps of an eighth of epsilon from the image itself. foolbox takes derivatives in single "
+            "precision; torchattack gets a network in double precision, as plmnist does.",
             libraries_text,
             "## Adversarial training",
             robust_text,
