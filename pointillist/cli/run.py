@@ -20,7 +20,7 @@ from pointillist.execution.running.machine import count_cores, detect
 from pointillist.execution.running.terms import Rules, Summary, at_most
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import State, Task
-from pointillist.wording import counted
+from pointillist.wording import counted, sentence
 
 if TYPE_CHECKING:
     from pointillist.state.journal import Attempt
@@ -176,7 +176,7 @@ def _report(project: Study, summary: Summary, seconds: float, failed_before: lis
     """Say on standard error what became of a run, the most important last."""
     for task, attempt in summary.ended:
         if attempt.message:
-            print(f"{task}: {attempt.message}.", file=sys.stderr)
+            print(sentence(f"{task}: {attempt.message}"), file=sys.stderr)
     if summary.elsewhere:
         number = counted(len(summary.elsewhere), "task is", "tasks are")
         print(f"{number} being worked on by another process.", file=sys.stderr)

@@ -30,7 +30,7 @@ from pointillist.errors import EXIT_OK, PointillistError, TemplateError, near_ma
 from pointillist.execution.planning import chosen_definition, plan_for
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import State, Task
-from pointillist.wording import counted
+from pointillist.wording import counted, sentence
 
 if TYPE_CHECKING:
     from pointillist.study import Study
@@ -141,7 +141,7 @@ def _filled_in(template: str, project: Study, content: dict[str, Any]) -> str:
     except jinja2.TemplateNotFound as error:
         raise TemplateError(f"There is no template {error.name!r} in {folder}.") from error
     except jinja2.TemplateError as error:
-        raise TemplateError(f"The template {template!r}: {error.message}.") from error
+        raise TemplateError(sentence(f"The template {template!r}: {error.message}")) from error
 
 
 def show(project: Study, arguments: argparse.Namespace, file: Any, err: Any) -> None:

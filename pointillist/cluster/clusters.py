@@ -20,6 +20,8 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"gl(-login)?\d+\.arc-ts\.umich\.edu$",
         variable="CLUSTER_NAME",
         variable_value="greatlakes",
+        # Here srun passes on neither the environment nor output as it comes, unless it is told to.
+        mpi_command="srun -u --export=ALL",
         source="documentation.its.umich.edu, partition policies: limits confirmed, sizes of nodes not",
         partitions=(
             Partition(name="standard", cpus_per_node=36, memory_per_node_bytes=180 * _GIB, max_walltime_s=14 * _DAY),
@@ -59,6 +61,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"\.anvil\.rcac\.purdue\.edu$",
         variable="RCAC_CLUSTER",
         variable_value="anvil",
+        mpi_command="mpirun",
         source="rcac.purdue.edu/knowledge/anvil: nodes confirmed, limits of queues not",
         partitions=(
             Partition(
@@ -124,6 +127,7 @@ CLUSTERS: tuple[Cluster, ...] = (
     Cluster(
         name="Bridges-2",
         hostname_pattern=r"\.bridges2\.psc\.edu$",
+        mpi_command="mpirun",
         source="psc.edu/resources/bridges-2: CPU nodes confirmed, limits not",
         partitions=(
             Partition(
@@ -282,6 +286,8 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"\.frontier\.olcf\.ornl\.gov$",
         variable="LMOD_SYSTEM_NAME",
         variable_value="frontier",
+        mpi_command="srun",
+        mpi_options="--ntasks={nranks} --cpus-per-task={threads} --gpus={gpus}",
         source="docs.olcf.ornl.gov, Frontier user guide: nodes confirmed, limits not",
         partitions=(
             Partition(
@@ -300,6 +306,7 @@ CLUSTERS: tuple[Cluster, ...] = (
         hostname_pattern=r"\.andes\.olcf\.ornl\.gov$",
         variable="LMOD_SYSTEM_NAME",
         variable_value="andes",
+        mpi_command="srun",
         source="docs.olcf.ornl.gov, Andes user guide: nodes and limits confirmed",
         partitions=(
             Partition(

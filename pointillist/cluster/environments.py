@@ -7,6 +7,7 @@ finds the one that this process is in. Knows machines and schedulers, no project
 from __future__ import annotations
 
 import argparse
+import inspect
 import itertools
 import os
 import re
@@ -26,6 +27,9 @@ from pointillist.errors import NoSchedulerError, near_matches
 
 VARIABLES = ("POINTILLIST_ENVIRONMENT", "SIGNAC_FLOW_ENVIRONMENT")
 """Either names the environment, whatever the machine looks like."""
+
+SUBMITTED_FROM_VARIABLE = "POINTILLIST_SUBMITTED_FROM"
+"""In a cluster job: the environment of its submission. Its nodes may not look like the login nodes do."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 _numbers = itertools.count()
@@ -50,8 +54,9 @@ class ComputeEnvironment:
         Further flags for every submission, in the scheduler's own words.
     template
         The template of its scripts.
-    mpi_cmd
-        What starts a program with several ranks.
+    mpi_cmd, mpi_options
+        What starts a program with several ranks, and by which words it is told how many: ``{nranks}``, ``{threads}``
+        (of a rank) and ``{gpus}`` stand for what an operation asks for. By default those of ``cluster``, if it has any.
     cluster
         Its partitions, to choose one from a request; None leaves the choice to the scheduler.
     DEBUG
@@ -63,6 +68,7 @@ class ComputeEnvironment:
     submit_flags: ClassVar[Sequence[str] | None] = None
     template: ClassVar[str] = "base_script.sh"
     mpi_cmd: ClassVar[str] = "mpiexec"
+    mpi_options: ClassVar[str] = "-n {nranks}"
     cluster: ClassVar[Cluster | None] = None
     _partition_config: ClassVar[PartitionConfig | None] = None
     """Its partitions in the form of signac-flow, where ``cluster`` is not given."""
@@ -73,6 +79,10 @@ class ComputeEnvironment:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._number = next(_numbers)
+        cluster = vars(cls).get("cluster")
+        for name, said in (("mpi_cmd", cluster.mpi_command), ("mpi_options", cluster.mpi_options)) if cluster else ():
+            if said and name not in vars(cls):
+                setattr(cls, name, said)
 
     @classmethod
     def is_present(cls) -> bool:
@@ -143,21 +153,40 @@ class ComputeEnvironment:
         return list(dict.fromkeys(os.path.join(os.path.dirname(os.path.abspath(file)), "templates") for file in files))
 
     @template_filter
-    def get_prefix(cls, operation: Any, mpi_prefix: str | None = None, cmd_prefix: str | None = None) -> str:
-        """Return what goes before the command of an operation: threads, ranks, and a prefix of the user's."""
-        prefix = cls._get_omp_prefix(operation)
-        prefix += cls._get_mpi_prefix(operation) if mpi_prefix is None else mpi_prefix
+    def get_prefix(
+        cls, operation: Any, parallel: bool = False, mpi_prefix: str | None = None, cmd_prefix: str | None = None
+    ) -> str:
+        """Return what goes before the command of an operation: threads, ranks, and a prefix of the user's.
+
+        Whatever starts an operation asks here: `run`, here or in a cluster job, and lines that are only shown.
+
+        Parameters
+        ----------
+        operation
+            A job-operation, with ``directives``.
+        parallel
+            Whether it runs beside others of its cluster job; for environments that place ranks themselves.
+        mpi_prefix, cmd_prefix
+            Said instead of what starts the ranks, and after it.
+        """
+        prefix = cls._get_omp_prefix(operation) if operation.directives.get("omp_num_threads") else ""
+        prefix += mpi_prefix or cls._get_mpi_prefix(operation, parallel)
         return prefix + (cmd_prefix or "")
 
     @classmethod
     def _get_omp_prefix(cls, operation: Any) -> str:
-        threads = operation.directives.get("omp_num_threads")
-        return f"export OMP_NUM_THREADS={int(threads)}; " if threads else ""
+        return f"export OMP_NUM_THREADS={int(operation.directives['omp_num_threads'])}; "
 
     @classmethod
-    def _get_mpi_prefix(cls, operation: Any) -> str:
-        ranks = operation.directives.get("nranks")
-        return f"{cls.mpi_cmd} -n {int(ranks)} " if ranks else ""
+    def _get_mpi_prefix(cls, operation: Any, parallel: bool) -> str:
+        directives = operation.directives
+        ranks, threads = int(directives.get("nranks") or 0), int(directives.get("omp_num_threads") or 1)
+        if not ranks:
+            return ""
+        if ranks == 1:
+            threads = max(threads, int(directives.get("np") or 1))
+        gpus = int(directives.get("ngpu") or 0)
+        return f"{cls.mpi_cmd} {cls.mpi_options.format(nranks=ranks, threads=threads, gpus=gpus)} "
 
     @classmethod
     def _adapter(cls) -> type[Scheduler] | None:
@@ -290,6 +319,15 @@ PACKAGED: dict[str, type[ComputeEnvironment]] = {
 }
 
 
+def has_own_prefix(environment: type[ComputeEnvironment]) -> bool:
+    """Say whether an environment decides itself what goes before commands, beyond the name of what starts ranks."""
+    return any(
+        inspect.getattr_static(environment, name, usual) is not usual
+        for name, usual in vars(ComputeEnvironment).items()
+        if name in ("get_prefix", "_get_omp_prefix", "_get_mpi_prefix")
+    )
+
+
 def environments() -> list[type[ComputeEnvironment]]:
     """Return all environments that are defined, the latest first; of two with one name only the latest."""
     found: dict[str, type[ComputeEnvironment]] = {}
@@ -301,8 +339,8 @@ def environments() -> list[type[ComputeEnvironment]]:
 def get_environment(test: bool = False, *, variables: Mapping[str, str] | None = None) -> type[ComputeEnvironment]:
     """Return the environment that this process is in.
 
-    Looked for in this order: the one that a variable names, one with ``DEBUG``, the last defined that is present,
-    and at last :class:`StandardEnvironment`.
+    Looked for in this order: the one that a variable names, one with ``DEBUG``, in a cluster job the one that it was
+    submitted from, the last defined that is present, and at last :class:`StandardEnvironment`.
 
     Parameters
     ----------
@@ -324,9 +362,12 @@ def get_environment(test: bool = False, *, variables: Mapping[str, str] | None =
         name = given.get(variable)
         if name:
             return _named(name, known, variable)
-    return next(
-        (one for one in known if one.DEBUG), next((one for one in known if one.is_present()), StandardEnvironment)
-    )
+    # One that only the program which submitted knows is looked for as if nothing was said.
+    before = given.get(SUBMITTED_FROM_VARIABLE)
+    for fits in (lambda one: one.DEBUG, lambda one: one.__name__ == before, lambda one: one.is_present()):
+        if found := next(filter(fits, known), None):
+            return found
+    return StandardEnvironment
 
 
 def _named(name: str, known: Iterable[type[ComputeEnvironment]], variable: str) -> type[ComputeEnvironment]:

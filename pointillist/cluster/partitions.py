@@ -69,6 +69,9 @@ class Cluster:
         Name in the table of schedulers.
     partitions
         In the order in which they are preferred.
+    mpi_command, mpi_options
+        What starts a program with several ranks, and by which words it is told how many: ``{nranks}``, ``{threads}``
+        and ``{gpus}`` stand for what an operation asks for. Empty: ``mpiexec`` and ``-n {nranks}``.
     source
         Where the facts come from.
     """
@@ -79,6 +82,8 @@ class Cluster:
     variable_value: str = ""
     scheduler: str = "slurm"
     partitions: tuple[Partition, ...] = ()
+    mpi_command: str = ""
+    mpi_options: str = ""
     source: str = ""
 
     def is_here(self, hostname: str, environment: dict[str, str]) -> bool:

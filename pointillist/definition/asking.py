@@ -31,6 +31,7 @@ def ask(function: Callable[[], T], failed: Callable[[str], PointillistError]) ->
     except (KeyboardInterrupt, BrokenJobError):
         raise
     except BaseException as error:
-        raise failed(f"{type(error).__name__}: {error}") from error
+        # These words stand at the end of a sentence, and may be one themselves.
+        raise failed(f"{type(error).__name__}: {error}".removesuffix(".")) from error
     finally:
         sys.stdout = stdout

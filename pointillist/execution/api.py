@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.errors import DefinitionError, UserOperationError, near_matches
-from pointillist.execution.commands import command_line, directives_of
 from pointillist.execution.job_operations import JobOperation
 from pointillist.execution.planning import mention_left_out, planned, unanswered
 from pointillist.execution.running.terms import Observer, Rules, Summary, at_most
 from pointillist.state.plan import Plan
 from pointillist.state.selection import Selection
 from pointillist.state.tasks import State, Task
+from pointillist.wording import sentence
 
 if TYPE_CHECKING:
     from pointillist.study import Study
@@ -72,7 +72,7 @@ def run_project(
         task, attempt = summary.failed[0]
         more = f" {len(summary.failed) - 1} more failed." if len(summary.failed) > 1 else ""
         raise UserOperationError(
-            f"The operation {task.operation.name} failed for {task.aggregate.id}: {attempt.message}.{more}",
+            sentence(f"The operation {task.operation.name} failed for {task.aggregate.id}: {attempt.message}") + more,
             hint=f"The log is {attempt.log}.",
         ) from summary.exceptions.get(task.key)
     for error in unanswered(plan, selection):
@@ -96,12 +96,9 @@ def start(
     from pointillist.execution.running.local import LocalRun
 
     return LocalRun(
+        project,
         plan,
-        project.sessions(),
-        root=project.path,
-        state_folder=project.state_folder,
         rules=rules,
-        entrypoint=project._entrypoint,
         wants=selection.wants,
         observer=observer or PrintOutput(),
     ).execute()
@@ -119,9 +116,7 @@ def ranking(project: Study, plan: Plan, order: Order) -> Callable[[Task], Any] |
         return None
     if callable(order):
         key = order
-        return lambda task: key(
-            JobOperation(project, task, tuple(plan.workspace.job(i) for i in task.aggregate.job_ids))
-        )
+        return lambda task: key(JobOperation(project, plan, [task]))
     if order == "random":
         import random
 
@@ -165,9 +160,5 @@ def pretended(
         operation = together[0].operation
         size = (operation.max_batch or len(together)) if operation.is_batched else 1
         for first in range(0, len(together), size):
-            part = together[first : first + size]
-            jobs = [plan.workspace.job(i) for t in part for i in t.aggregate.job_ids]
-            ids = [t.aggregate.id for t in part]
-            directives = directives_of(plan, part[0])
-            lines.append(command_line(operation, directives, ids, jobs, entrypoint=project._entrypoint))
+            lines.append(JobOperation(project, plan, together[first : first + size]).cmd)
     return lines

@@ -72,12 +72,6 @@ def exec_command(entrypoint: Mapping[str, str], operation: str, aggregate_ids: S
     return f"{executable} {line}" + (f" {options.strip()}" if options.strip() else "")
 
 
-def prefix(directives: Mapping[str, Any], mpi_command: str = "mpiexec") -> str:
-    """Return what goes before a command line so that it gets the threads and ranks it asks for."""
-    text = f"export OMP_NUM_THREADS={directives['omp_num_threads']}; " if directives["omp_num_threads"] else ""
-    return text + (f"{mpi_command} -n {directives['nranks']} " if directives["nranks"] else "")
-
-
 def needs_own_process(operation: Operation, directives: Mapping[str, Any]) -> bool:
     """Say whether a task of a Python operation must run by way of the project file.
 
@@ -104,13 +98,19 @@ def command_line(
     jobs: Sequence[Any],
     *,
     entrypoint: Mapping[str, str],
-    mpi_command: str = "mpiexec",
+    before: str,
 ) -> str:
-    """Return the line that does an operation for some aggregates in a shell, as `run` and cluster scripts call it.
+    """Return the line that does an operation for some aggregates in a shell.
 
-    ``directives`` are the evaluated ones of the task, of several tasks those of the first.
+    Parameters
+    ----------
+    operation, directives, aggregate_ids, jobs
+        What is to be done; the directives are the evaluated ones of the task, of several tasks those of the first.
+    entrypoint
+        The project's ``executable`` and ``path``.
+    before
+        What goes before the command.
     """
-    before = prefix(directives, mpi_command)
     # The shell outlives the signal that is meant for what it runs, and tells how that has ended.
     outlive = f"trap : {WARNING.name[3:]}; " if is_warned(directives) else ""
     if operation.cmd:

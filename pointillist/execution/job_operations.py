@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pointillist.definition.directives import Directives, evaluate
+from pointillist.definition.directives import Directives
 from pointillist.definition.ignoring import IgnoreConditions
-from pointillist.execution.commands import command_line
+from pointillist.execution.commands import command_line, directives_of
 from pointillist.execution.planning import planned, unanswered
+from pointillist.execution.prefixes import prefix_of
 from pointillist.state.selection import Selection
 from pointillist.state.tasks import State, Task
 
 if TYPE_CHECKING:
+    from pointillist.state.plan import Plan
     from pointillist.study import Study
 
 
 class JobOperation:
-    """One operation on one aggregate.
+    """One operation on one aggregate, or on those of a batch.
+
+    Parameters
+    ----------
+    project, plan
+        Whose operation it is, and where its jobs are.
+    tasks
+        The operation on each of the aggregates.
+    directives
+        The evaluated ones, where they are known already.
 
     Attributes
     ----------
@@ -26,11 +37,15 @@ class JobOperation:
         The operation's name.
     """
 
-    def __init__(self, project: Study, task: Task, jobs: tuple[Any, ...]) -> None:
-        self.name = task.operation.name
+    def __init__(self, project: Study, plan: Plan, tasks: Sequence[Task], directives: Directives | None = None) -> None:
+        self._task = tasks[0]
+        self.name = self._task.operation.name
         self._project = project
-        self._task = task
-        self._jobs = jobs
+        self._plan = plan
+        self._tasks = tasks
+        self._jobs = tuple(plan.workspace.job(i) for task in tasks for i in task.aggregate.job_ids)
+        if directives is not None:
+            self.directives = directives
 
     @cached_property
     def id(self) -> str:
@@ -39,8 +54,13 @@ class JobOperation:
 
     @cached_property
     def directives(self) -> Directives:
-        """The evaluated directives."""
-        return evaluate(self._task.operation.directives, lambda: self._jobs, operation=self.name)
+        """The evaluated directives; of a batch those of its first task."""
+        return directives_of(self._plan, self._task)
+
+    @property
+    def prefix(self) -> str:
+        """What goes before its command: threads and ranks, as the compute environment says it."""
+        return prefix_of(self, self._project)
 
     @property
     def cmd(self) -> str:
@@ -48,9 +68,10 @@ class JobOperation:
         return command_line(
             self._task.operation,
             self.directives,
-            [self._task.aggregate.id],
+            [task.aggregate.id for task in self._tasks],
             self._jobs,
             entrypoint=self._project._entrypoint,
+            before=self.prefix,
         )
 
     def __str__(self) -> str:
@@ -88,9 +109,9 @@ def next_operations(
             yield operation
 
 
-def job_operations(project: Study, plan: Any, selection: Selection, states: Iterable[State]) -> Iterator[Any]:
+def job_operations(project: Study, plan: Plan, selection: Selection, states: Iterable[State]) -> Iterator[JobOperation]:
     """Yield the selected tasks of a plan that are in one of some states."""
     states = set(states)
     for task in plan.tasks():
         if selection.wants(task) and plan.state(task) in states:
-            yield JobOperation(project, task, tuple(plan.workspace.job(i) for i in task.aggregate.job_ids))
+            yield JobOperation(project, plan, [task])

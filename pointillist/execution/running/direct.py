@@ -101,7 +101,7 @@ def _execute(workspace: Workspace, operation: Operation, aggregate: Aggregate, r
     try:
         if operation.cmd:
             with operation.hooks.around(operation.name, *jobs):
-                subprocess.run(["/bin/sh", "-c", shell_command(operation, jobs)], cwd=root, check=True)
+                subprocess.run(shell_command(operation, jobs), shell=True, cwd=root, check=True)
         else:
             operation.work(jobs)
     except SystemExit as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.directives import Directives
 from pointillist.definition.operations import Operation
-from pointillist.execution.commands import command_line, directives_of, needs_own_process
+from pointillist.execution.commands import directives_of, needs_own_process
+from pointillist.execution.job_operations import JobOperation
+from pointillist.execution.prefixes import any_has_own
 from pointillist.execution.running.machine import Needs, threads_of
 from pointillist.execution.running.processes import Ended, NoProcess, Process, ShellProcess
 from pointillist.execution.running.terms import Rules
@@ -18,36 +20,31 @@ from pointillist.state.plan import Plan
 from pointillist.state.sessions import Session
 from pointillist.state.tasks import Task
 
+if TYPE_CHECKING:
+    from pointillist.study import Study
+
 
 class Launcher:
     """Starts what the loop of a run has decided to start.
 
     Parameters
     ----------
+    project
+        Whose folder commands run in, and whose environment says what goes before them.
     plan
         Where the jobs of a task are.
     session
         Whose lock the processes hold.
-    root
-        The project folder; commands run in it.
-    rules, entrypoint
+    rules
         As the run was told.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        session: Session,
-        *,
-        root: str,
-        rules: Rules,
-        entrypoint: Mapping[str, str],
-    ) -> None:
+    def __init__(self, project: Study, plan: Plan, session: Session, rules: Rules) -> None:
+        self._project = project
         self._plan = plan
         self._session = session
-        self._root = root
         self._rules = rules
-        self._entrypoint = entrypoint
+        self._has_own_prefixes = any_has_own(project)
         self._directives: dict[tuple[str, str], Directives] = {}
         self._needs: dict[tuple[str, str], Needs] = {}
         self._varying = {
@@ -92,7 +89,9 @@ class Launcher:
 
     def needs_shell(self, task: Task) -> bool:
         """Say whether a task is a line for the shell; a call in this process or in a worker otherwise."""
-        return task.operation.cmd or needs_own_process(task.operation, self.directives_of(task))
+        if task.operation.cmd or needs_own_process(task.operation, self.directives_of(task)):
+            return True
+        return self._has_own_prefixes and self._job_operation([task]).prefix != ""
 
     def go_alike(self, task: Task, other: Task) -> bool:
         """Say whether two tasks of an operation need the same, so that one process may do one after the other."""
@@ -131,6 +130,9 @@ class Launcher:
         for worker in self._workers:
             worker.close()
 
+    def _job_operation(self, tasks: Sequence[Task]) -> JobOperation:
+        return JobOperation(self._project, self._plan, tasks, self.directives_of(tasks[0]))
+
     def _key(self, task: Task) -> tuple[str, str]:
         return task.key if self._varying[task.operation.name] else (task.operation.name, "")
 
@@ -149,23 +151,19 @@ class Launcher:
 
     def _process(self, work: Work) -> Process:
         operation, job_ids = work.operation, work.job_ids
-        first = next(iter(work.tasks.values()))
-        if self.needs_shell(first):
-            jobs = [self._plan.workspace.job(i) for i in job_ids]
+        if self.needs_shell(next(iter(work.tasks.values()))):
             if operation.cmd and operation.hooks:
                 for task in work.tasks.values():
                     operation.hooks.start(operation.name, *self.jobs(task))
-            command = command_line(
-                operation, self.directives_of(first), list(work.tasks), jobs, entrypoint=self._entrypoint
-            )
+            work.command = self._job_operation(list(work.tasks.values())).cmd
             env = self._variables(work)
             if work.report:
                 env[REPORT_VARIABLE] = work.report
             return ShellProcess(
-                command,
+                work.command,
                 output=work.log,
                 script=f"{work.log}.sh",
-                cwd=self._root,
+                cwd=self._project.path,
                 env=env,
                 keep_fd=self._session.lock_fd,
             )
@@ -179,7 +177,7 @@ class Launcher:
         import signac  # noqa: F401 - once here, not by each worker
 
         close = [handle for worker in self._workers for handle in worker.handles]
-        worker = Worker(self._call_in_worker, close_fds=close, cwd=self._root)
+        worker = Worker(self._call_in_worker, close_fds=close, cwd=self._project.path)
         self._workers.append(worker)
         return worker
 

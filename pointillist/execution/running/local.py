@@ -13,7 +13,8 @@ import selectors
 import signal as signals
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pointillist.execution.commands import SESSION_VARIABLE
 from pointillist.execution.requeues import WARNING, is_warned
@@ -31,8 +32,10 @@ from pointillist.execution.running.workers import Worker
 from pointillist.state.journal import Outcome
 from pointillist.state.place import SUBMISSION_VARIABLE, warned_from
 from pointillist.state.plan import Plan
-from pointillist.state.sessions import Sessions
 from pointillist.state.tasks import State, Task
+
+if TYPE_CHECKING:
+    from pointillist.study import Study
 
 TICK_S = 0.1
 """How often output is passed on and batches are looked at; the ends of processes are noticed at once."""
@@ -46,18 +49,12 @@ class LocalRun:
 
     Parameters
     ----------
+    project
+        Whose tasks they are: commands run in its folder, and the engine's files are there.
     plan
         What there is to do.
-    sessions
-        Where to claim tasks.
-    root
-        The project folder; commands run in it.
-    state_folder
-        The folder of the engine's files.
     rules
         How to go about it.
-    entrypoint
-        How a shell runs the project file, for operations that need a process of their own.
     wants
         Says which tasks belong to this run.
     observer
@@ -66,22 +63,17 @@ class LocalRun:
 
     def __init__(
         self,
+        project: Study,
         plan: Plan,
-        sessions: Sessions,
         *,
-        root: str,
-        state_folder: str,
         rules: Rules,
-        entrypoint: Mapping[str, str],
         wants: Callable[[Task], bool] = lambda task: True,
         observer: Observer | None = None,
     ) -> None:
+        self._project = project
         self._plan = plan
-        self._sessions = sessions
-        self._root = root
-        self._state_folder = state_folder
+        self._sessions = project.sessions()
         self._rules = rules
-        self._entrypoint = entrypoint
         self._wants = wants
         self._observer = observer or Observer()
         self._running: dict[Process, Work] = {}
@@ -97,13 +89,12 @@ class LocalRun:
         """Run until nothing is eligible, and say what became of it."""
         self._sessions.sweep()
         self._session = self._sessions.open()
-        self._launcher = Launcher(
-            self._plan, self._session, root=self._root, rules=self._rules, entrypoint=self._entrypoint
-        )
+        self._launcher = Launcher(self._project, self._plan, self._session, self._rules)
         self._candidates = Candidates(
             self._plan, self._sessions, self._session, self._launcher, self._rules, self._wants
         )
-        self._attempts = Attempts(self._plan, self._session, root=self._root, state_folder=self._state_folder)
+        root, state_folder = self._project.path, self._project.state_folder
+        self._attempts = Attempts(self._plan, self._session, root=root, state_folder=state_folder)
         self._judge = Judge(self._plan, self._launcher)
         self._lining = Lining(self._candidates, self._attempts, self._launcher, self._plan, self._refuses)
         self._selector = selectors.DefaultSelector()
@@ -301,8 +292,8 @@ class LocalRun:
         self._summary.goes_on |= verdict.goes_on
         is_bad = outcome in (Outcome.FAILED, Outcome.INTERRUPTED)
         error = ended.exception if is_bad else None
-        if error is None and is_bad and work.operation.cmd:
-            error = subprocess.CalledProcessError(ended.exit_code, work.operation.name)
+        if error is None and is_bad and work.command:
+            error = subprocess.CalledProcessError(ended.exit_code, work.command)
         if work.operation.cmd and work.operation.hooks:
             try:
                 work.operation.hooks.end(work.operation.name, error, *self._launcher.jobs(task))

@@ -30,6 +30,8 @@ class Work:
     log_fd: int
     grant: Grant
     process: Process
+    command: str = ""
+    """The line for the shell that its process does; empty for a call of a Python function."""
     batch: str | None = None
     report: str | None = None
     began: float = 0.0

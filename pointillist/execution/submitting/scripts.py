@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pointillist import cluster
-from pointillist.cluster.environments import ComputeEnvironment
+from pointillist.cluster.environments import SUBMITTED_FROM_VARIABLE, ComputeEnvironment, has_own_prefix
 from pointillist.cluster.errors import TemplateError
 from pointillist.cluster.schedulers.base import Scheduler
 from pointillist.cluster.schedulers.requests import Request
@@ -24,6 +24,7 @@ from pointillist.errors import EXIT_AGAIN
 from pointillist.execution.requeues import WARNING
 from pointillist.execution.submitting.filters import FILTERS
 from pointillist.state.place import CLUSTER_JOB_VARIABLE, START_VARIABLE, SUBMISSION_VARIABLE, WARN_VARIABLE
+from pointillist.wording import sentence
 
 PACKAGED_TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(cluster.__file__)), "templates")
 _ARRAY_MARK = "elements=("
@@ -227,7 +228,7 @@ class Renderer:
         except jinja2.TemplateError as error:
             line = getattr(error, "lineno", None)
             where = f", line {line}" if line else ""
-            raise TemplateError(f"The template {script.template!r}{where}: {error.message}.") from error
+            raise TemplateError(sentence(f"The template {script.template!r}{where}: {error.message}")) from error
         # Blocks that have nothing to say leave blank lines.
         return re.sub(r"\n{3,}", "\n\n", text.strip("\n")) + "\n"
 
@@ -252,7 +253,7 @@ class Renderer:
             "request": request,
             "request_lines": Observed(_sorted_lines(lines), script.seen),
             "element_lines": _element_lines(script.elements, scheduler),
-            "own_lines": _own_lines(request, scheduler),
+            "own_lines": [*_own_lines(request, scheduler), *_environment_lines(script, scheduler)],
             "requeue_command": scheduler.requeue_command if scheduler is not None else "",
             "exit_again": EXIT_AGAIN,
             "exit_warned": 128 + WARNING,
@@ -311,6 +312,14 @@ def _own_lines(request: Request, scheduler: Scheduler | None) -> list[str]:
         left_s = request.walltime_s - request.signal_before_s
         lines.append(f'export {WARN_VARIABLE}="$(($(date +%s) + {left_s}))"')
     return lines
+
+
+def _environment_lines(script: Script, scheduler: Scheduler | None) -> list[str]:
+    """Return the line by which the work starts its ranks as the environment says that it was submitted from."""
+    starts_ranks = any(line.directives.get("nranks") for line in script.lines)
+    if scheduler is None or not (starts_ranks or has_own_prefix(script.environment)):
+        return []
+    return [f"export {SUBMITTED_FROM_VARIABLE}={script.environment.__name__}"]
 
 
 @functools.cache

@@ -180,6 +180,59 @@ def test_prefix_sets_threads_and_starts_ranks() -> None:
     asked = SimpleNamespace(directives={"omp_num_threads": 4, "nranks": 2})
     assert ComputeEnvironment.get_prefix(asked) == "export OMP_NUM_THREADS=4; mpiexec -n 2 "
     assert ComputeEnvironment.get_prefix(asked, mpi_prefix="srun ") == "export OMP_NUM_THREADS=4; srun "
+    assert ComputeEnvironment.get_prefix(asked, True, None, "time ") == "export OMP_NUM_THREADS=4; mpiexec -n 2 time "
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("AndesEnvironment", "srun -n 2 "),
+        ("AnvilEnvironment", "mpirun -n 2 "),
+        ("Bridges2Environment", "mpirun -n 2 "),
+        ("DeltaEnvironment", "mpiexec -n 2 "),
+        ("ExpanseEnvironment", "mpiexec -n 2 "),
+        ("FrontierEnvironment", "srun --ntasks=2 --cpus-per-task=3 --gpus=4 "),
+        ("GreatLakesEnvironment", "srun -u --export=ALL -n 2 "),
+        ("MangiEnvironment", "mpiexec -n 2 "),
+        ("PicotteEnvironment", "mpiexec -n 2 "),
+    ],
+)
+def test_packaged_clusters_start_ranks_as_in_signac_flow(name: str, line: str) -> None:
+    asked = SimpleNamespace(directives={"omp_num_threads": 3, "nranks": 2, "np": 6, "ngpu": 4})
+    assert PACKAGED[name].get_prefix(asked) == "export OMP_NUM_THREADS=3; " + line
+
+
+def test_one_rank_on_frontier_has_all_the_cores() -> None:
+    asked = SimpleNamespace(directives={"nranks": 1, "np": 7, "ngpu": 1})
+    assert PACKAGED["FrontierEnvironment"].get_prefix(asked) == "srun --ntasks=1 --cpus-per-task=7 --gpus=1 "
+
+
+def test_a_cluster_says_what_starts_ranks_unless_its_environment_does() -> None:
+    lab = Cluster(name="lab", mpi_command="srun --mpi=pmix")
+
+    class Lab(DefaultSlurmEnvironment):
+        cluster = lab
+
+    class Own(Lab):
+        cluster = Cluster(name="own")
+
+    class Other(DefaultSlurmEnvironment):
+        cluster = lab
+        mpi_cmd = "mpirun"
+
+    assert [one.mpi_cmd for one in (Lab, Own, Other)] == ["srun --mpi=pmix", "srun --mpi=pmix", "mpirun"]
+    assert make_environment(lab).mpi_cmd == "srun --mpi=pmix"
+
+
+def test_a_cluster_job_is_where_it_was_submitted_from() -> None:
+    chosen = {module.SUBMITTED_FROM_VARIABLE: "AnvilEnvironment"}
+    assert get_environment(variables=chosen) is PACKAGED["AnvilEnvironment"]
+    assert (
+        get_environment(variables=chosen | {"SIGNAC_FLOW_ENVIRONMENT": "DefaultPBSEnvironment"})
+        is DefaultPBSEnvironment
+    )
+    # Perhaps only the program that submitted knows it.
+    assert get_environment(variables={module.SUBMITTED_FROM_VARIABLE: "Notebook"}) is StandardEnvironment
 
 
 def test_familiar_module_names_lead_there() -> None:

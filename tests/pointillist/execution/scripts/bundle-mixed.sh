@@ -14,6 +14,7 @@ cd '/home/ada/my study'
 export POINTILLIST_SUBMISSION=Project/train/0123456789
 own=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}
 export POINTILLIST_CLUSTER_JOB="$own" POINTILLIST_START="$HOSTNAME-$$-$(date +%s)"
+export POINTILLIST_SUBMITTED_FROM=DefaultSlurmEnvironment
 status=0
 pids=()
 

@@ -13,6 +13,7 @@ cd '/home/ada/my study'
 export POINTILLIST_SUBMISSION=Project/train/0123456789
 own=$(sed 's/\[.*\]//' <<<"${PBS_JOBID-}")
 export POINTILLIST_CLUSTER_JOB="$own" POINTILLIST_START="$HOSTNAME-$$-$(date +%s)"
+export POINTILLIST_SUBMITTED_FROM=DefaultPBSEnvironment
 status=0
 pids=()
 
