@@ -81,7 +81,7 @@ def document(plan: Plan, task: Task) -> dict[str, Any] | None:
             "reason": where.words,
             "script": where.submission.script,
             "output": where.submission.output_of(where.element),
-            "submitted": where.submission.time or None,
+            "submitted": where.submission.submitted,
         }
     last = plan.cluster.ledger.last(task.key) if isinstance(plan.cluster, Following) else None
     if last is None:
@@ -95,7 +95,7 @@ def document(plan: Plan, task: Task) -> dict[str, Any] | None:
         "reason": ending.words if ending else "",
         "script": submission.script,
         "output": submission.output_of(number),
-        "submitted": submission.time or None,
+        "submitted": submission.submitted,
     }
 
 

@@ -45,7 +45,7 @@ def planned(
     unknown = sorted(ids - known - set(plan.workspace.broken) - set(plan.workspace.job_ids))
     if unknown:
         older = plan.older_ids()
-        ids = {older.get(i, i) for i in ids}
+        ids = set().union(*(older.get(i, {i}) for i in ids))
         unknown = [i for i in unknown if i not in older]
     if unknown:
         raise SelectionError(f"{unknown[0]} is no job or aggregate of this project.")

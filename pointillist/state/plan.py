@@ -210,8 +210,8 @@ class Plan:
             self.errors[owner.name, ""] = error
             return []
 
-    def older_ids(self) -> dict[str, str]:
-        """Return ids of aggregates by those that signac-flow has for them."""
+    def older_ids(self) -> dict[str, set[str]]:
+        """Return ids of aggregates by those that signac-flow has for the same jobs."""
         return older_ids(self.workspace, self.definition.operations.values())
 
     def update(self, task: Task) -> list[Task]:
@@ -400,4 +400,7 @@ class Plan:
         """Say whether a cluster job that runs is at this task; of several it may not have come to this one yet."""
         if where.presence is not Presence.RUNNING:
             return False
-        return len(where.submission.elements[where.element]) == 1
+        # What signac-flow has started keeps no journal: there whatever could run counts as running.
+        return len(where.submission.elements[where.element]) == 1 or (
+            where.submission.is_inherited and self.is_ready(task)
+        )

@@ -52,14 +52,15 @@ def operation_names(patterns: Iterable[str] | None, known: Collection[str]) -> l
 
 
 def aggregate_ids(
-    abbreviations: Iterable[str], known: Sequence[str], others: Callable[[], Mapping[str, str]] = dict
+    abbreviations: Iterable[str], known: Sequence[str], others: Callable[[], Mapping[str, set[str]]] = dict
 ) -> set[str]:
     """Return the full ids for full or abbreviated ones of jobs and aggregates.
 
     Parameters
     ----------
     others
-        Returns ids by other names that they go by; asked for aggregates that are not known.
+        Returns ids by other names that they, or several of them together, go by; asked for aggregates that are
+        not known.
 
     Raises
     ------
@@ -70,7 +71,11 @@ def aggregate_ids(
     for abbreviation in abbreviations:
         found = [abbreviation] if abbreviation in ids else [i for i in ids if i.startswith(abbreviation)]
         if not found and abbreviation.startswith("agg-"):
-            found = sorted({i for other, i in others().items() if other.startswith(abbreviation)})
+            named = [same for other, same in others().items() if other.startswith(abbreviation)]
+            if len(named) == 1:
+                matched |= named[0]
+                continue
+            found = sorted(set().union(*named))
         if len(found) != 1 or not abbreviation:
             if found:
                 raise SelectionError(

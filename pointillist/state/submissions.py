@@ -93,6 +93,16 @@ class Submission:
     endings: dict[int, Ending] = field(default_factory=dict)
 
     @property
+    def is_inherited(self) -> bool:
+        """Whether signac-flow has submitted it: nobody has written down its script, nor when that was."""
+        return not self.script
+
+    @property
+    def submitted(self) -> float | None:
+        """The time of its submission; None when it is not known."""
+        return None if self.is_inherited else self.time
+
+    @property
     def is_open(self) -> bool:
         """Whether some of it may still be in the queue or running."""
         return not self.is_withdrawn and len(self.endings) < len(self.elements)
@@ -226,14 +236,15 @@ class Ledger:
                 else:
                     later.append((writer, record))
             self._submissions = dict(sorted(self._submissions.items(), key=lambda item: (item[1].time, item[0])))
+            for writer, record in later:
+                self._apply(self._submissions, writer, record)
             self._last = {
                 key: (one, number)
                 for one in self._submissions.values()
+                if not one.is_withdrawn
                 for number, element in enumerate(one.elements)
                 for key in element
             }
-            for writer, record in later:
-                self._apply(self._submissions, writer, record)
         return self._submissions
 
     def _records(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -245,6 +256,9 @@ class Ledger:
     def _apply(self, known: dict[str, Submission], writer: str, record: dict[str, Any]) -> None:
         try:
             name, event = record["submission"], record["event"]
+            before = known.get(name)
+            if before is not None and before.is_inherited and record["time"] < before.time:
+                return  # of an earlier cluster job of this name
             if event == "intent":
                 one = known[name] = Submission(
                     name,
@@ -263,7 +277,7 @@ class Ledger:
                 for number, element in enumerate(one.elements):
                     for key in element:
                         self._last[key] = (one, number)
-            elif name not in known:
+            elif before is None:
                 return
             elif event == "accepted":
                 known[name].id, known[name].accepted = record["id"], record["time"]
@@ -296,15 +310,18 @@ class LedgerWriter:
         Takes note of each record at once.
     session
         Whose file it is.
+    each_at_once
+        Whether each record is on the disk before the next is made; otherwise all are when the writer is closed.
     """
 
-    def __init__(self, ledger: Ledger, session: Session) -> None:
+    def __init__(self, ledger: Ledger, session: Session, *, each_at_once: bool = True) -> None:
         self._ledger = ledger
         self._session = session
+        self._each_at_once = each_at_once
         self._handle: int | None = None
 
     def intend(self, submission: Submission) -> None:
-        """Record that a submission is about to be made; it is on the disk when this returns."""
+        """Record that a submission is about to be made."""
         self._write(
             {
                 "event": "intent",
@@ -323,7 +340,7 @@ class LedgerWriter:
         )
 
     def accept(self, name: str, cluster_id: str) -> None:
-        """Record the scheduler's id; it is on the disk when this returns."""
+        """Record the scheduler's id."""
         self._write({"event": "accepted", "submission": name, "time": time.time(), "id": cluster_id})
 
     def withdraw(self, name: str, words: str) -> None:
@@ -360,6 +377,6 @@ class LedgerWriter:
             path = os.path.join(self._ledger.path, f"{self._session.id}.jsonl")
             self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         os.write(self._handle, json.dumps(record, separators=(",", ":")).encode() + b"\n")
-        if durable:
+        if durable and self._each_at_once:
             os.fsync(self._handle)
         self._ledger.take(self._session.id, record)

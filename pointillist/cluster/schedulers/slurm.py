@@ -27,6 +27,8 @@ _HISTORY_FIELDS = ("JobID", "State", "ExitCode", "NodeList", "JobName")
 
 _CONFIRMED = 10
 _ELEMENTS_IN_ONE_QUESTION = 500
+_NAMES_IN_ONE_QUESTION = 500
+"""A word of a command line may have 128 KiB."""
 _AFTER = {
     After.OK: "afterok",
     After.NOT_OK: "afternotok",
@@ -216,8 +218,13 @@ class Slurm(Scheduler):
         raise self._unanswered(command, answer)
 
     def query_names(self, names: Iterable[str]) -> dict[str, ClusterJob]:
-        command = [*self.query_command(None, user=current_user()), f"--name={','.join(sorted(names))}"]
-        return self._ask(command, one_id=True) or {}
+        wanted = sorted(set(names))
+        found: dict[str, ClusterJob] = {}
+        for first in range(0, len(wanted), _NAMES_IN_ONE_QUESTION):
+            some = ",".join(wanted[first : first + _NAMES_IN_ONE_QUESTION])
+            command = [*self.query_command(None, user=current_user()), f"--name={some}"]
+            found |= self._ask(command, one_id=True) or {}
+        return found
 
     def _few(self, ids: Sequence[str]) -> dict[str, ClusterJob]:
         return self._ask(self.query_command(ids, user=""), one_id=True) or {}

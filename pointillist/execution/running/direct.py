@@ -92,7 +92,10 @@ def _aggregates(workspace: Workspace, operation: Operation, ids: Sequence[str]) 
     if not ids:
         return aggregates
     known = [aggregate.id for aggregate in aggregates]
-    chosen = aggregate_ids(ids, known, lambda: older_ids(workspace, [operation]))
+    # Nothing asks here whether the work is done, so an id that stands for several is not taken.
+    chosen = aggregate_ids(
+        ids, known, lambda: {i: same for i, same in older_ids(workspace, [operation]).items() if len(same) == 1}
+    )
     return [aggregate for aggregate in aggregates if aggregate.id in chosen]
 
 

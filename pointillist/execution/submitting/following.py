@@ -143,7 +143,8 @@ class Following:
         jobs = answer.jobs.get(one.name)
         cluster_id = one.id
         if cluster_id is None and jobs:
-            cluster_id = next(iter(jobs.values())).job_id
+            # What ended under that name before is remembered beside what is there now.
+            cluster_id = min(jobs.values(), key=lambda job: job.state.is_final).job_id
             news.append(lambda writer, name=one.name, found=cluster_id: writer.accept(name, found))  # type: ignore[misc]
             one.id = cluster_id
         for number in one.open_elements():
@@ -169,7 +170,7 @@ class Following:
         if one.id is None:
             if one.writer not in answer.dead_writers:
                 return OnCluster(Presence.UNKNOWN, one, number, "being submitted")
-            if answer.asked - one.time < SETTLE_S:
+            if not one.is_inherited and answer.asked - one.time < SETTLE_S:
                 return OnCluster(Presence.UNKNOWN, one, number, "its submission was cut short; it may yet turn up")
             return "its submission was cut short and never reached the scheduler"
         job = jobs.get(one.element_id(number) or "")
@@ -240,7 +241,7 @@ class Following:
         # Whoever may only look at the project sees the same and records nothing.
         with contextlib.suppress(OSError):
             session = self._sessions.open()
-            writer = LedgerWriter(self.ledger, session)
+            writer = LedgerWriter(self.ledger, session, each_at_once=False)
             try:
                 for one in news:
                     one(writer)
