@@ -214,8 +214,8 @@ def _agreed(prepared: Prepared, wishes: Wishes, *, ask: bool) -> bool:
     print(_summary(prepared), file=sys.stderr)
     if not ask or prepared.cluster_jobs <= 1 or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
-    print("Submit? [y/N] ", end="", file=sys.stderr, flush=True)
     try:
+        print("Submit? [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     except KeyboardInterrupt:
         print("\nNothing was submitted.", file=sys.stderr)

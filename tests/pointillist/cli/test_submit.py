@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import select
 import shutil
 import signal
 import subprocess
@@ -329,9 +328,11 @@ def asked(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         else:
             process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=60)
-        while select.select([terminal], [], [], 0)[0]:
+        # A terminal hands on what was written a moment later, in its order.
+        os.write(end, b"\0")
+        while not seen.endswith(b"\0"):
             seen += os.read(terminal, 1 << 16)
-        return process.returncode, said.decode(), seen.decode().replace("\r\n", "\n")
+        return process.returncode, said.decode(), seen[:-1].decode().replace("\r\n", "\n")
 
     yield ask
     os.close(terminal)
