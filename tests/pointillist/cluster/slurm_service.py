@@ -224,11 +224,18 @@ class SlurmService:
 
     def run(self, *command: str) -> str:
         """Run one of Slurm's commands here; return what it prints."""
+        return self._ask(*command).stdout
+
+    def queue(self) -> list[str] | None:
+        """Return the state of each cluster job that has not ended; None when Slurm does not answer."""
+        done = self._ask("squeue", "-h", "-r", "-o", "%T")
+        return None if done.returncode else done.stdout.split()
+
+    def _ask(self, *command: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **self.environment, "PATH": f"{os.environ.get('PATH', '')}:{_PATH}"}
-        done = subprocess.run(
+        return subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
-        return done.stdout
 
     def stop(self) -> None:
         """Stop everything and leave no process behind; may be called at any time, more than once."""
@@ -313,17 +320,19 @@ class SlurmService:
 
     def _kill_strays(self) -> None:
         """Kill what slurmd has started: each carries our configuration's path in its environment."""
+        # One that forks while we look leaves a child behind that the list did not have.
+        while [pid for pid in self._strays() if _killed(pid)]:
+            pass
+
+    def _strays(self) -> Iterator[int]:
         mark = f"SLURM_CONF={self.folder / 'slurm.conf'}".encode()
         ours = {daemon.pid for daemon in self._daemons.values()} | {os.getpid()}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal() or int(entry.name) in ours:
                 continue
-            try:
-                is_child = (entry / "environ").read_bytes().split(b"\0").count(mark) and _is_job(entry)
-                if is_child:
-                    os.kill(int(entry.name), signal.SIGKILL)
-            except (OSError, ProcessLookupError):
-                continue
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0") and _is_job(entry):
+                    yield int(entry.name)
 
     def _wait(self, is_ready: object, complaint: str) -> None:
         assert callable(is_ready)
@@ -354,6 +363,14 @@ def running(**settings: Any) -> Iterator[SlurmService]:
             yield service
         finally:
             service.stop()
+
+
+def _killed(pid: int) -> bool:
+    """Kill a process; return whether it was still there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False
 
 
 def _is_job(entry: Path) -> bool:

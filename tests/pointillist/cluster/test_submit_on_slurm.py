@@ -137,7 +137,7 @@ def ended_badly(
     cluster_id = submitted.stdout.split()[0]
     before()
     slurm.run(*(word.format(id=cluster_id) for word in command))
-    until(lambda: slurm.run("squeue", "-h", "-o", "%T").strip() in ("", "PENDING"))
+    until(lambda: slurm.queue() in ([], ["PENDING"]))
     (study.path / "sleep").unlink()
     return str(study.cli("status").stderr)
 

@@ -18,4 +18,4 @@ def states(study: Any) -> dict[str, set[str]]:
 
 def queue_is_empty(slurm: SlurmService) -> bool:
     """Whether Slurm has nothing left to do."""
-    return slurm.run("squeue", "-h").strip() == ""
+    return slurm.queue() == []
