@@ -497,12 +497,14 @@ def test_classes_are_counted_as_the_networks_answer(workspace):
             assert text == ("" if n == 0 else "&lt;1" if share < 0.5 else f"{share:.0f}")
 
 
-def test_without_the_classes_of_one_network_there_is_no_matrix(workspace):
-    """Records of before that entry was there."""
+@pytest.mark.parametrize("counts", [None, [], [["1"] * 10] * 10, [[1] * 10] * 9])
+def test_without_the_classes_of_one_network_there_is_no_matrix(workspace, counts):
+    """None: in records of before that entry was there."""
     path = next(f for f in workspace.iterdir() if state_point(f).get("training") == "pgd") / "pgd.json"
     record = json.loads(path.read_bytes())
     del record["clean_confusion"], record["adversarial_confusion"]
-    path.write_text(json.dumps(record))
+    entries = {} if counts is None else dict.fromkeys(("clean_confusion", "adversarial_confusion"), counts)
+    path.write_text(json.dumps(record | entries))
     assert "Which class is taken for which" not in report_of(workspace)
 
 

@@ -141,9 +141,9 @@ class Network:
         for job in self.jobs:
             record = job.record(f"{attack}.json") if job.parameters["fgsm_epsilon"] == epsilon else None
             try:
-                found = [record["clean_confusion"], record["adversarial_confusion"]]
-                if all(len(row) == len(counts) == N_CLASSES for counts in found for row in counts):
-                    return found[0], found[1]
+                before, after = record["clean_confusion"], record["adversarial_confusion"]
+                if _are_counts_of_classes(before) and _are_counts_of_classes(after):
+                    return before, after
             except (KeyError, TypeError):  # a record of before they were counted, or a damaged one
                 continue
         return None
@@ -243,6 +243,11 @@ def read_study(folders: Iterable[Path]) -> Study:
             _add(networks, job, found, samples)
     jobs.sort(key=_order)
     return Study(_datasets(jobs, list(networks.values())), jobs, broken, rows)
+
+
+def _are_counts_of_classes(rows: Any) -> bool:
+    """Say whether there is a whole number for each pair of classes."""
+    return [len(row) for row in rows] == N_CLASSES * [N_CLASSES] and all(type(n) is int for row in rows for n in row)
 
 
 def _order(job: Job) -> list[Any]:
