@@ -215,10 +215,7 @@ def _attack_once(task: Task, assault: _Assault, victim: _Victim, recorder: Recor
         record = results.attack_record(task.config, result, model_sha256=sha256, attack=attack, n_all=n_all, **files)
     summary = _sentence(assault.name, json.loads(record))
     write = recorder.writer(task.name, summary)
-    if assault.name == "fgsm":
-        results.save_attack(task.folder, **files, record=record, write=write)
-    else:
-        results.save_record(task.folder, assault.name, record, **files, write=write)
+    results.save_attack(task.folder, assault.name, record=record, write=write, **files)
     return summary
 
 

@@ -17,7 +17,6 @@ from plmnist.results.attacks import (
     pack_examples,
     pack_outcomes,
     save_attack,
-    save_record,
 )
 from plmnist.results.checks import is_checked, load_checks, save_checks
 from plmnist.results.files import write_atomically, write_in_order
@@ -80,7 +79,6 @@ __all__ = [
     "read_config",
     "save_attack",
     "save_checks",
-    "save_record",
     "save_training",
     "write_atomically",
     "write_in_order",

@@ -14,10 +14,7 @@ from plmnist.results.files import Write, json_bytes, load_verified, sha256, writ
 from plmnist.results.records import (
     ATTACK_FILES,
     ATTACK_FORMAT,
-    ATTACK_RECORD,
     ATTACK_RECORDS,
-    EXAMPLES,
-    FIGURE,
     MODEL,
     device_entry,
     load_record,
@@ -41,7 +38,6 @@ __all__ = [
     "pack_examples",
     "pack_outcomes",
     "save_attack",
-    "save_record",
 ]
 
 
@@ -52,17 +48,15 @@ def attack_record(
     model_sha256: str,
     attack: Attack,
     n_all: int,
-    examples: bytes | None = None,
-    figure: bytes | None = None,
-    outcomes: bytes | None = None,
+    **files: bytes,
 ) -> bytes:
     """Return the content of an attack's record; the first of the result's epsilons must be that of `config`.
 
-    `n_all` is the number of test images, of which the result may be about some, evenly spread.
+    `n_all` is the number of test images, of which the result may be about some, evenly spread. `files` are as
+    :func:`save_attack` takes them.
     """
     main = result.counts[0]
     assert main.epsilon == config.fgsm_epsilon
-    files = {"examples_sha256": examples, "figure_sha256": figure, "outcomes_sha256": outcomes}
     record = {
         "format": ATTACK_FORMAT,
         "attack": attack.name,
@@ -78,27 +72,23 @@ def attack_record(
         "clean_confusion": result.confusion(None).tolist(),
         "adversarial_confusion": result.confusion(0).tolist(),
         "model_sha256": model_sha256,
-        **{name: sha256(content) for name, content in files.items() if content is not None},
+        **{f"{name}_sha256": sha256(content) for name, content in files.items()},
         "data_sha256": data_hashes(config.dataset),
         **device_entry(result.device),
     }
     return json_bytes(record)
 
 
-def save_attack(folder: Path, *, examples: bytes, figure: bytes, record: bytes, write: Write = write_in_order) -> None:
-    """Write FGSM's results into a folder, the record last; a record that is there already is removed first."""
-    (folder / ATTACK_RECORD).unlink(missing_ok=True)
-    write(folder, {EXAMPLES: examples, FIGURE: figure, ATTACK_RECORD: record})
-
-
-def save_record(
-    folder: Path, attack: str, record: bytes, *, outcomes: bytes | None = None, write: Write = write_in_order
+def save_attack(
+    folder: Path, attack: str = "fgsm", *, record: bytes, write: Write = write_in_order, **files: bytes
 ) -> None:
-    """Write what another attack than FGSM leaves, the record last, after removing one that is there already."""
-    name = ATTACK_RECORDS[attack]
-    (folder / name).unlink(missing_ok=True)
-    others = {} if outcomes is None else {ATTACK_FILES[attack]["outcomes_sha256"]: outcomes}
-    write(folder, {**others, name: record})
+    """Write the results of an attack into a folder, the record last; a record that is there already is removed first.
+
+    `files` are the contents of :data:`ATTACK_FILES`, each by its entry of the record without ``_sha256``.
+    """
+    (folder / ATTACK_RECORDS[attack]).unlink(missing_ok=True)
+    contents = {ATTACK_FILES[attack][f"{name}_sha256"]: content for name, content in files.items()}
+    write(folder, {**contents, ATTACK_RECORDS[attack]: record})
 
 
 def is_attacked(

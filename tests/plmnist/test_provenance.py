@@ -139,7 +139,8 @@ elif part == "fgsm":
     files = dict(zip(("record", "examples", "figure"), map(read, ("fgsm.json", "fgsm_examples.npz", "fgsm.png"))))
     results.save_attack(Path(folder), **files, write=write)
 else:
-    results.save_record(Path(folder), part, read(part + ".json"), outcomes=read(part + "_outcomes.npz"), write=write)
+    record, outcomes = read(part + ".json"), read(part + "_outcomes.npz")
+    results.save_attack(Path(folder), part, record=record, outcomes=outcomes, write=write)
 recorder.done(folder, "a note")
 """
 
