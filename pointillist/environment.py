@@ -10,6 +10,7 @@ from pointillist.cluster.environments import (
     SimpleSchedulerEnvironment,
     StandardEnvironment,
     TestEnvironment,
+    environments,
     get_environment,
     make_environment,
     template_filter,
@@ -31,5 +32,11 @@ __all__ = [
     "_PartitionConfig",
     "get_environment",
     "make_environment",
+    "registered_environments",
     "template_filter",
 ]
+
+
+def registered_environments() -> list[type[ComputeEnvironment]]:
+    """Return all environments that are defined, in the order of their definition."""
+    return environments()[::-1]

@@ -121,7 +121,7 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     def wait() -> None:
         print("Another submit is at work in this project; waiting for it.", file=sys.stderr, flush=True)
 
-    is_pretended = arguments.pretend or arguments.test
+    is_pretended = arguments.pretend or project._environment.only_shows()
     with submitting(project, wait, pretend=is_pretended):
         plan = project.plan(chosen_definition(project, arguments.operation, arguments.ignore_conditions))
         selection = selected_jobs(project, plan, arguments)

@@ -7,22 +7,25 @@ finds the one that this process is in. Knows machines and schedulers, no project
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import itertools
 import os
 import re
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from pointillist.cluster.clusters import CLUSTERS
-from pointillist.cluster.errors import EnvironmentNotFound
+from pointillist.cluster.errors import EnvironmentNotFound, RequestError
 from pointillist.cluster.older_partitions import PartitionConfig
 from pointillist.cluster.partitions import Cluster, choose_partition
 from pointillist.cluster.schedulers import scheduler_class
 from pointillist.cluster.schedulers.base import Scheduler
-from pointillist.cluster.schedulers.requests import Request
+from pointillist.cluster.schedulers.older import FakeScheduler, JobStatus, OlderScheduler, adapted
+from pointillist.cluster.schedulers.requests import After, Dependency, Request
 from pointillist.errors import NoSchedulerError, near_matches
 
 VARIABLES = ("POINTILLIST_ENVIRONMENT", "SIGNAC_FLOW_ENVIRONMENT")
@@ -63,7 +66,7 @@ class ComputeEnvironment:
         Take this environment wherever it is defined.
     """
 
-    scheduler_type: ClassVar[type[Scheduler] | str | None] = None
+    scheduler_type: ClassVar[type[Scheduler] | type[OlderScheduler] | str | None] = None
     hostname_pattern: ClassVar[str | None] = None
     submit_flags: ClassVar[Sequence[str] | None] = None
     template: ClassVar[str] = "base_script.sh"
@@ -118,7 +121,69 @@ class ComputeEnvironment:
     def script_scheduler(cls) -> Scheduler | None:
         """Return the scheduler whose header its scripts carry, for showing them; None for a plain script."""
         adapter = cls._adapter()
-        return None if adapter is None else adapter()
+        return None if adapter is None or adapter.only_shows else adapter()
+
+    @classmethod
+    def only_shows(cls) -> bool:
+        """Whether its scheduler takes nothing, so that a submission shows scripts and nothing else."""
+        adapter = cls._adapter()
+        return adapter is not None and adapter.only_shows
+
+    @classmethod
+    def submit(cls, script: str, flags: Sequence[str] | None = None, *args: Any, **kwargs: Any) -> JobStatus | None:
+        """Hand a script to the scheduler.
+
+        `submit` of a project goes this way where an environment has a method of its own here, which calls this one.
+
+        Parameters
+        ----------
+        script
+            Its text.
+        flags
+            Words for the scheduler's command, besides ``submit_flags``.
+        args, kwargs
+            ``_id`` (a name), ``hold``, ``after`` (the id of a cluster job) and ``pretend``; what else the command
+            line of `submit` knows is for environments that want it.
+
+        Returns
+        -------
+        JobStatus or None
+            ``submitted``; None from a scheduler that only shows scripts.
+
+        Raises
+        ------
+        NoSchedulerError
+            When there is none.
+        SubmitError
+            When the scheduler refuses or gives no answer, or a flag names the cluster job.
+        """
+        words = cls.all_flags(flags or ())
+        hand_over = kwargs.get("hand_over") or functools.partial(_hand_over_alone, cls.get_scheduler(), kwargs)
+        hand_over(script, words)
+        return None if cls.only_shows() else JobStatus.submitted
+
+    @classmethod
+    def all_flags(cls, flags: Sequence[str]) -> list[str]:
+        """Return the words for the scheduler's command: those of the environment, and the user's after them.
+
+        Raises
+        ------
+        RequestError
+            When one names the cluster job: by its name a submission is found again.
+        """
+        words = [*(cls.submit_flags or ()), *flags]
+        if any("--job-name" in word for word in words):
+            raise RequestError(
+                "The name of a cluster job can't be chosen: by it a submission is found again.",
+                hint="Take --job-name away.",
+            )
+        return words
+
+    @classmethod
+    def _get_scheduler_values(cls, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what templates know as ``resources``, from all other variables of theirs."""
+        request: Request = context["request"]
+        return {"ncpu_tasks": request.cores, "ngpu_tasks": request.total_gpus, "num_nodes": request.nodes or 1}
 
     @classmethod
     def add_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -193,11 +258,7 @@ class ComputeEnvironment:
         kind = cls.scheduler_type
         if isinstance(kind, str):
             return scheduler_class(kind)
-        if kind is not None and not issubclass(kind, Scheduler):
-            from pointillist.cluster.schedulers.older import adapted
-
-            return adapted(kind)
-        return kind
+        return kind if kind is None or issubclass(kind, Scheduler) else adapted(kind)
 
 
 class StandardEnvironment(ComputeEnvironment):
@@ -213,6 +274,7 @@ class TestEnvironment(ComputeEnvironment):
     """Scripts are shown and go nowhere; for tests."""
 
     __test__ = False  # no test class, whatever pytest thinks of its name
+    scheduler_type = FakeScheduler
 
     @classmethod
     def is_present(cls) -> bool:
@@ -321,11 +383,35 @@ PACKAGED: dict[str, type[ComputeEnvironment]] = {
 
 def has_own_prefix(environment: type[ComputeEnvironment]) -> bool:
     """Say whether an environment decides itself what goes before commands, beyond the name of what starts ranks."""
-    return any(
-        inspect.getattr_static(environment, name, usual) is not usual
-        for name, usual in vars(ComputeEnvironment).items()
-        if name in ("get_prefix", "_get_omp_prefix", "_get_mpi_prefix")
+    return _has_own(environment, "get_prefix", "_get_omp_prefix", "_get_mpi_prefix")
+
+
+def has_own_submit(environment: type[ComputeEnvironment]) -> bool:
+    """Say whether an environment has its own way of handing scripts over."""
+    return _has_own(environment, "submit")
+
+
+def _has_own(environment: type[ComputeEnvironment], *names: str) -> bool:
+    usual = vars(ComputeEnvironment)
+    return any(inspect.getattr_static(environment, name, usual[name]) is not usual[name] for name in names)
+
+
+def _hand_over_alone(scheduler: Scheduler, options: Mapping[str, Any], script: str, flags: Sequence[str]) -> None:
+    """Submit a script that no project keeps."""
+    after = [options["after"]] if options.get("after") else []
+    request = Request(
+        name=str(options.get("_id") or "script"),
+        hold=bool(options.get("hold")),
+        after=tuple(Dependency(After.OK, str(one)) for one in after),
     )
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "script.sh")
+        if options.get("pretend"):
+            print(f"{script}\n\n# Submit command: {scheduler.submit_line(path, request, flags)}")
+            return
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(script)
+        scheduler.submit(path, request, flags=flags)
 
 
 def environments() -> list[type[ComputeEnvironment]]:

@@ -54,6 +54,8 @@ class Scheduler(ABC):
     """Shell expression for an element's own index, counted from 0."""
     own_id: ClassVar[str]
     """Shell expression for a job's own id, without an array index; empty outside of a job, also under ``set -u``."""
+    only_shows: ClassVar[bool] = False
+    """Whether it takes nothing, and is only there to show scripts."""
     sends_warning: ClassVar[bool] = False
     """Whether it can send SIGUSR1 to the script some time before the time limit."""
     requeue_command: ClassVar[str] = ""

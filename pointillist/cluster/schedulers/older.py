@@ -80,6 +80,18 @@ class OlderScheduler(ABC):
         """Submit the text of a script; ``_id`` is its name."""
 
 
+class FakeScheduler(OlderScheduler):
+    """Print scripts instead of running them; named as ``scheduler_type`` of an environment, never found."""
+
+    def jobs(self) -> Iterator[OlderClusterJob]:
+        """Yield nothing: there is no queue."""
+        return iter(())
+
+    def submit(self, script: str, **kwargs: Any) -> None:
+        """Print a script."""
+        print(script)
+
+
 _STATES = {
     JobStatus.submitted: State.QUEUED,
     JobStatus.held: State.HELD,
@@ -180,4 +192,6 @@ class Adapted(Scheduler):
 
 def adapted(kind: type[OlderScheduler]) -> type[Scheduler]:
     """Return the adapter of a scheduler in the older form."""
-    return type(kind.__name__, (Adapted,), {"kind": kind, "name": kind.__name__, "__module__": kind.__module__})
+    only_shows = issubclass(kind, FakeScheduler)
+    names = {"kind": kind, "name": kind.__name__, "only_shows": only_shows, "__module__": kind.__module__}
+    return type(kind.__name__, (Adapted,), names)

@@ -251,8 +251,7 @@ class _Maker:
     def _submit_command(self, request: Request, path: str) -> str:
         if self._scheduler is None:
             return ""
-        flags = [*(self._environment.submit_flags or ()), *self._wishes.flags]
-        return self._scheduler.submit_line(path, request, flags)
+        return self._scheduler.submit_line(path, request, self._environment.all_flags(self._wishes.flags))
 
     def _request(self, parcel: Parcel, name: str, stem: str) -> Request:
         needs, wishes = parcel.first.needs, self._wishes

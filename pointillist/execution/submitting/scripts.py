@@ -20,6 +20,7 @@ from pointillist.cluster.environments import SUBMITTED_FROM_VARIABLE, ComputeEnv
 from pointillist.cluster.errors import TemplateError
 from pointillist.cluster.schedulers.base import Scheduler
 from pointillist.cluster.schedulers.requests import Request
+from pointillist.definition.asking import ask
 from pointillist.errors import EXIT_AGAIN
 from pointillist.execution.requeues import WARNING
 from pointillist.execution.submitting.filters import FILTERS
@@ -235,7 +236,7 @@ class Renderer:
     def _context(self, script: Script, scheduler: Scheduler | None) -> dict[str, Any]:
         request = script.request
         lines = scheduler.header_lines(request) if scheduler is not None else []
-        return dict(script.options) | {
+        context = dict(script.options) | {
             "project": script.project,
             "base_script": script.environment.template,
             "environment": script.environment,
@@ -246,10 +247,6 @@ class Renderer:
             "np_global": sum(int(line.directives.get("np") or 1) for line in script.lines)
             if script.parallel
             else max((int(line.directives.get("np") or 1) for line in script.lines), default=1),
-            "resources": Observed(
-                {"ncpu_tasks": request.cores, "ngpu_tasks": request.total_gpus, "num_nodes": request.nodes or 1},
-                script.seen,
-            ),
             "request": request,
             "request_lines": Observed(_sorted_lines(lines), script.seen),
             "element_lines": _element_lines(script.elements, scheduler),
@@ -259,6 +256,12 @@ class Renderer:
             "exit_warned": 128 + WARNING,
             "submission_variable": SUBMISSION_VARIABLE,
         }
+        environment = script.environment
+        resources = ask(
+            lambda: environment._get_scheduler_values(context),
+            lambda what: TemplateError(f"The environment {environment.__name__} raised {what}."),
+        )
+        return context | {"resources": Observed(resources, script.seen)}
 
 
 def _sorted_lines(lines: Iterable[str]) -> dict[str, list[str]]:

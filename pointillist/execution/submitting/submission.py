@@ -16,10 +16,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pointillist.cluster.environments import has_own_submit
 from pointillist.cluster.errors import ClusterError, RequestError, SchedulerUnavailable, SubmissionRejected
 from pointillist.cluster.schedulers.requests import After, Dependency, Request
+from pointillist.errors import SubmitError
 from pointillist.execution.planning import known_names, planned
 from pointillist.execution.submitting.following import ledger_of
 from pointillist.execution.submitting.parcels import Parcel
@@ -101,7 +104,6 @@ def hand_over(
     cluster = ""
     with contextlib.suppress(ClusterError):
         cluster = scheduler.cluster_name()
-    flags = [*(environment.submit_flags or ()), *wishes.flags]
     try:
         with _patience() as stop:
             for number, parts in enumerate(prepared.parts):
@@ -117,7 +119,9 @@ def hand_over(
                     continue
                 submission = _submission(project, parts, request, session.id, environment, scheduler, made, cluster)
                 try:
-                    cluster_id = _submit(project, parts, request, submission, scheduler, writer, flags, session.lock_fd)
+                    # Its command may outlive us and reach the scheduler later: until it has ended, our session lives.
+                    hand_in = partial(scheduler.submit, cwd=project.path, keep_fds=[session.lock_fd])
+                    cluster_id = _submit(project, parts, request, submission, writer, wishes, hand_in)
                 except SubmissionRejected as error:
                     writer.withdraw(submission.name, error.words)
                     outcome.refused.append(error)
@@ -144,11 +148,11 @@ def _submit(
     parts: Parts,
     request: Request,
     submission: Submission,
-    scheduler: Scheduler,
     writer: LedgerWriter,
-    flags: Sequence[str],
-    lock_fd: int,
+    wishes: Wishes,
+    hand_in: Callable[..., str],
 ) -> str:
+    environment: type[ComputeEnvironment] = project._environment
     path = os.path.join(project.path, parts.script)
     _write(path, parts.text)
     if submission.output:
@@ -156,13 +160,51 @@ def _submit(
     writer.intend(submission)
     for number in range(1, TRIES + 1):
         try:
-            # Its command may outlive us and reach the scheduler later: until it has ended, our session lives.
-            return scheduler.submit(path, request, flags=flags, cwd=project.path, keep_fds=[lock_fd])
+            if has_own_submit(environment):
+                return _by_own_way(environment, path, parts.text, request, wishes, hand_in)
+            return hand_in(path, request, flags=environment.all_flags(wishes.flags))
         except SchedulerUnavailable as trouble:
             if trouble.may_have_acted or number == TRIES:
                 raise
             time.sleep(PAUSE_S * number)
     raise AssertionError
+
+
+def _by_own_way(
+    environment: type[ComputeEnvironment],
+    path: str,
+    text: str,
+    request: Request,
+    wishes: Wishes,
+    hand_in: Callable[..., str],
+) -> str:
+    """Submit by an environment's own method, which may change the script and the flags; return the scheduler's id."""
+    ids: list[str] = []
+
+    def hand_over(script: str, flags: Sequence[str]) -> None:
+        if script != text:
+            _write(path, script)
+        ids.append(hand_in(path, request, flags=flags))
+
+    options = wishes.options | {"_id": request.name, "flags": list(wishes.flags), "hand_over": hand_over}
+    has_done_so: Any = None
+    try:
+        has_done_so = environment.submit(script=text, **options)
+    except Exception as error:
+        if not ids and isinstance(error, (SubmissionRejected, SchedulerUnavailable)):
+            raise
+        if not ids:
+            words = str(error) if isinstance(error, SubmitError) else f"{type(error).__name__}: {error}"
+            message = f"{environment.__name__} refused '{request.name}': {words}"
+            raise SubmissionRejected(message, words=words) from error
+    if ids:
+        return ids[0]
+    if has_done_so:
+        raise SchedulerUnavailable(
+            f"{environment.__name__} has submitted '{request.name}' by itself: it is looked for by its name.",
+            may_have_acted=True,
+        )
+    raise SubmissionRejected(f"{environment.__name__} did not hand '{request.name}' over.")
 
 
 def _with_dependencies(
@@ -255,6 +297,7 @@ def submit_project(
     pretend: bool,
 ) -> list[Submission]:
     """Submit a project from Python; see :meth:`pointillist.project.FlowProject.submit`."""
+    pretend = pretend or project._environment.only_shows()
     with submitting(project, pretend=pretend):
         names = known_names(project, names)
         plan, selection = planned(project, jobs, names, ignore_conditions)

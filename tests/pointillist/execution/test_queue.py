@@ -148,6 +148,10 @@ def test_a_queue_that_gives_no_answer_is_told_or_ignored(project: Any, monkeypat
 def test_a_fake_scheduler_shows_what_it_is_given(project: Any, capsys: pytest.CaptureFixture[str]) -> None:
     project._environment = type("Trial", (ComputeEnvironment,), {"scheduler_type": FakeScheduler})
     assert not FakeScheduler.is_present()
-    assert len(project.submit(num=1)) == 1
-    assert "run -o work" in capsys.readouterr().out
+    ids = {operation.id for operation in project._next_operations()}
+    for _ in range(2):
+        assert project.submit(num=1) == []
+        assert "run -o work" in capsys.readouterr().out
+    assert {operation.id for operation in project._next_operations()} == ids
+    assert not Path(project.state_folder, "submissions").exists()
     assert list(project.scheduler_jobs(FakeScheduler())) == []
