@@ -62,10 +62,12 @@ class Status:
         return counts
 
     def errors(self) -> list[PointillistError]:
-        """Return each different error once: broken folders, then conditions that could not be answered."""
+        """Return each different error once: broken folders, conditions that could not be answered, the journal's."""
         errors: dict[str, PointillistError] = {str(error): error for error in self.plan.workspace.broken.values()}
         for error in self.plan.errors.values():
             errors.setdefault(str(error), error)
+        if (trouble := self.plan.journal.trouble()) is not None:
+            errors[str(trouble)] = trouble
         return list(errors.values())
 
 

@@ -102,6 +102,8 @@ def mention_left_out(plan: Plan) -> None:
         print(f"Left out: {error} {error.hint}", file=sys.stderr)
     for message in dict.fromkeys(str(error) for error in plan.errors.values()):
         print(f"Left out: {message}", file=sys.stderr)
+    if (trouble := plan.journal.trouble()) is not None:
+        print(f"{trouble} {trouble.hint}", file=sys.stderr)
 
 
 def unanswered(plan: Plan, selection: Selection) -> list[UserConditionError]:

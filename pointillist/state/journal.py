@@ -18,17 +18,20 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from pointillist.errors import PointillistError
 from pointillist.state.archive import gather, is_archive
 from pointillist.state.place import Place
-from pointillist.state.records import SUFFIX, file_names, records
+from pointillist.state.records import SUFFIX, Appender, Reading
 from pointillist.state.sessions import Session, Sessions
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+TaskKey = tuple[str, str]
+
 _ATTEMPT = re.compile(rb'"attempt": ?("[^"]*")')
 
 
@@ -99,10 +102,16 @@ class Journal:
         chosen = None if only is None else frozenset(only)
         # For more than a few, looking for each costs more than decoding every line.
         self._only = None if chosen is None or len(chosen) > 20 else chosen
-        self._attempts: dict[str, Attempt] | None = None
-        self._own: dict[str, Attempt] = {}
-        """The attempts that this process has recorded itself; it need not read them."""
-        self._last: dict[tuple[str, str], Attempt] = {}
+        self._own_files: set[str] = set()
+        """The files that this process writes itself; it need not read them."""
+        self._reading = Reading(path, self._writers, self._own_files)
+        self._attempts: dict[str, Attempt] = {}
+        self._last: dict[TaskKey, Attempt] = {}
+        self._is_read = False
+        self.ended_elsewhere: Counter[TaskKey] = Counter()
+        """How often other processes have ended each task since this one began to read, unless they were stopped."""
+        self._damaged: list[tuple[str, str]] = []
+        """Lines that can't be understood though they were not cut off, each with its file."""
 
     def attempts(self) -> list[Attempt]:
         """Return all attempts in the order they started."""
@@ -117,55 +126,66 @@ class Journal:
         """Return the attempts at one task in the order they started."""
         return [one for one in self.attempts() if (one.operation, one.aggregate_id) == (operation, aggregate_id)]
 
-    def failed(self) -> list[tuple[str, str]]:
+    def failed(self) -> list[TaskKey]:
         """Return the operation and aggregate id of each task whose last attempt failed."""
         self._read()
         return [key for key, attempt in self._last.items() if attempt.outcome is Outcome.FAILED]
 
-    def forget(self) -> None:
-        """Read the files anew at the next question."""
-        self._attempts = None
+    def catch_up(self) -> None:
+        """Take note of what others have recorded since the journal was read; cheap when there is nothing."""
+        if self._is_read:
+            self._read_on(None)
 
     def add(self, attempt: Attempt) -> None:
         """Take note of an attempt this process has just recorded itself."""
-        self._own[attempt.id] = attempt
-        if self._attempts is None:
-            return  # nobody has asked for the others yet
+        self._own_files.add(f"{attempt.session}{SUFFIX}")
         self._attempts[attempt.id] = attempt
         self._last[attempt.operation, attempt.aggregate_id] = attempt
 
     def remove(self, attempt: Attempt) -> None:
         """Take note that an attempt this process has recorded never began."""
-        self._own.pop(attempt.id, None)
-        if self._attempts is not None and self._attempts.pop(attempt.id, None) is not None:
-            key = attempt.operation, attempt.aggregate_id
-            self._last.pop(key, None)
-            earlier = [a for a in self._attempts.values() if (a.operation, a.aggregate_id) == key]
-            if earlier:
-                self._last[key] = max(earlier, key=_order)
+        self._drop([attempt.id])
+
+    def trouble(self) -> PointillistError | None:
+        """Return what there is to say of lines that can't be understood; a line that a crash cut off is none."""
+        if not self._damaged:
+            return None
+        name, line = self._damaged[0]
+        start = line if len(line) <= 60 else f"{line[:60]}..."
+        more = f" (and {len(self._damaged) - 1} more)" if len(self._damaged) > 1 else ""
+        return PointillistError(
+            f"Passed over in the journal, because it is no record of an attempt: {start}{more}",
+            hint=f"It is in {os.path.join(self.path, name)}. No result depends on it, and it can be deleted.",
+        )
 
     def _read(self) -> dict[str, Attempt]:
-        while self._attempts is None:
-            self._attempts = dict(self._own)
-            try:
-                for session, record in self._records():
-                    self._take(session, record)
-            except FileNotFoundError:
-                self._attempts = None  # gathered into an archive between our look at the folder and at the file
-                continue
-            self._last = {}
-            for attempt in self.attempts():
-                self._last[attempt.operation, attempt.aggregate_id] = attempt
+        if not self._is_read:
+            self._read_on(self._concerned if self._only is not None else None)
+            self._is_read = True
         return self._attempts
 
-    def _records(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        ours = {f"{attempt.session}{SUFFIX}" for attempt in self._own.values()}
-        for name in file_names(self.path):
-            if name in ours:
-                continue
-            with open(os.path.join(self.path, name), "rb") as file:
-                for record in records(file if self._only is None else self._concerned(file.read())):
-                    yield _session_of(record) if is_archive(name) else name.removesuffix(SUFFIX), record
+    def _read_on(self, choose: Callable[[bytes], Iterable[bytes]] | None) -> None:
+        withdrawn: list[str] = []
+        for name, lines in self._reading.news(choose):
+            session = None if is_archive(name) else name.removesuffix(SUFFIX)
+            for line in lines:
+                try:
+                    record = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue  # cut off by a crash
+                try:
+                    if record["event"] == "withdrawn":
+                        withdrawn.append(str(record["attempt"]))
+                    else:
+                        self._take(session, record)
+                except (KeyError, TypeError, ValueError):
+                    # The conditions still tell the truth.
+                    self._damaged.append((name, line.decode(errors="replace").strip()))
+        if withdrawn:
+            self._drop(withdrawn)
+
+    def _writers(self) -> Collection[str]:
+        return Sessions(os.path.dirname(self.path)).names()
 
     def _concerned(self, text: bytes) -> list[bytes]:
         """Return the lines that may be about the aggregates of interest: some too many, none too few."""
@@ -174,41 +194,66 @@ class Journal:
         attempts = {found[1] for start, end in about if (found := _ATTEMPT.search(text, start, end))}
         return [text[start:end] for start, end in sorted({*about, *_lines_with(text, attempts)})]
 
-    def _take(self, session: str, record: dict[str, Any]) -> None:
-        assert self._attempts is not None
-        try:
-            if record["event"] == "start":
-                self._attempts[record["attempt"]] = Attempt(
-                    record["attempt"],
-                    record["operation"],
-                    record["aggregate"],
-                    session,
-                    record["time"],
-                    record["log"],
-                    record["host"],
-                    record["pid"],
-                    record.get("batch"),
-                    cluster_job=Place.of(record.get("cluster_job")),
-                )
-            elif record["event"] == "end" and record["attempt"] in self._attempts:
-                attempt = self._attempts[record["attempt"]]
-                attempt.started = record.get("began", attempt.started)
-                attempt.ended = record["time"]
-                attempt.outcome = Outcome(record["outcome"])
-                attempt.exit_code = record.get("exit_code")
-                attempt.message = record.get("message", "")
-                attempt.fingerprint = record.get("fingerprint", "")
-                attempt.cpu_s = record.get("cpu_s", attempt.cpu_s)
-                attempt.peak_memory_bytes = record.get("peak_memory_bytes", attempt.peak_memory_bytes)
-            elif record["event"] == "withdrawn":
-                self._attempts.pop(record["attempt"], None)
-            elif record["event"] == "usage":
-                for attempt_id in record["attempts"]:
-                    if attempt_id in self._attempts:
-                        self._attempts[attempt_id].cpu_s = record["cpu_s"]
-                        self._attempts[attempt_id].peak_memory_bytes = record["peak_memory_bytes"]
-        except (KeyError, ValueError):
-            return  # a line of a later version, or damaged: the conditions still tell the truth
+    def _take(self, session: str | None, record: dict[str, Any]) -> None:
+        event = record["event"]
+        if event == "start":
+            attempt_id, operation, aggregate_id = record["attempt"], record["operation"], record["aggregate"]
+            log, host, batch, pid = record["log"], record["host"], record.get("batch"), record["pid"]
+            _check(
+                times=(record["time"],),
+                numbers=(pid,),
+                texts=(attempt_id, operation, aggregate_id, log, host, batch or ""),
+            )
+            if attempt_id in self._attempts:
+                return  # gathered into an archive since it was read
+            place = Place.of(record["cluster_job"]) if "cluster_job" in record else None
+            writer = attempt_id.rpartition("-")[0] if session is None else session
+            self._attempts[attempt_id] = attempt = Attempt(
+                attempt_id, operation, aggregate_id, writer, record["time"], log, host, pid, batch, cluster_job=place
+            )
+            self._note_last(attempt)
+        elif event == "end" and record["attempt"] in self._attempts:
+            self._take_end(self._attempts[record["attempt"]], record)
+        elif event == "usage":
+            cpu_s, peak_memory_bytes = record["cpu_s"], record["peak_memory_bytes"]
+            _check(times=(), numbers=(cpu_s, peak_memory_bytes), texts=record["attempts"])
+            for attempt_id in record["attempts"]:
+                if attempt_id in self._attempts:
+                    self._attempts[attempt_id].cpu_s = cpu_s
+                    self._attempts[attempt_id].peak_memory_bytes = peak_memory_bytes
+
+    def _take_end(self, attempt: Attempt, record: dict[str, Any]) -> None:
+        get = record.get
+        outcome, ended, began = Outcome(record["outcome"]), record["time"], get("began", attempt.started)
+        exit_code, message, fingerprint = get("exit_code"), get("message", ""), get("fingerprint", "")
+        cpu_s, memory_bytes = get("cpu_s", attempt.cpu_s), get("peak_memory_bytes", attempt.peak_memory_bytes)
+        _check(times=(ended, began), numbers=(exit_code, cpu_s, memory_bytes), texts=(message, fingerprint))
+        if self._is_read and attempt.outcome is None and outcome is not Outcome.INTERRUPTED:
+            self.ended_elsewhere[attempt.operation, attempt.aggregate_id] += 1
+        attempt.started, attempt.ended, attempt.outcome = began, ended, outcome
+        attempt.exit_code, attempt.message, attempt.fingerprint = exit_code, message, fingerprint
+        attempt.cpu_s, attempt.peak_memory_bytes = cpu_s, memory_bytes
+        if "began" in record:
+            self._note_last(attempt)
+
+    def _note_last(self, attempt: Attempt) -> None:
+        key = attempt.operation, attempt.aggregate_id
+        last = self._last.get(key)
+        if last is None or _order(last) <= _order(attempt):
+            self._last[key] = attempt
+
+    def _drop(self, attempt_ids: Iterable[str]) -> None:
+        """Forget attempts that never began."""
+        stale = set()
+        for attempt_id in attempt_ids:
+            attempt = self._attempts.pop(attempt_id, None)
+            if attempt is not None and self._last.get(key := (attempt.operation, attempt.aggregate_id)) is attempt:
+                del self._last[key]
+                stale.add(key)
+        if stale:
+            for attempt in self._attempts.values():
+                if (attempt.operation, attempt.aggregate_id) in stale:
+                    self._note_last(attempt)
 
 
 class JournalWriter:
@@ -218,7 +263,7 @@ class JournalWriter:
         self._journal = journal
         self._session = session
         self._place = session.place
-        self._handle: int | None = None
+        self._file = Appender(os.path.join(journal.path, f"{session.id}{SUFFIX}"))
         self._count = 0
 
     def start(self, operation: str, aggregate_id: str, *, log: str, batch: str | None = None) -> Attempt:
@@ -250,7 +295,7 @@ class JournalWriter:
             record["batch"] = batch
         if self._place is not None:
             record["cluster_job"] = self._place.as_json()
-        self._append(record)
+        self._file.append(record)
         self._journal.add(attempt)
         return attempt
 
@@ -284,12 +329,12 @@ class JournalWriter:
         if usage is not None:
             attempt.cpu_s, attempt.peak_memory_bytes = usage
             record |= {"cpu_s": round(usage.cpu_s, 4), "peak_memory_bytes": usage.peak_memory_bytes}
-        self._append(record)
+        self._file.append(record)
         self._journal.add(attempt)
 
     def withdraw(self, attempt: Attempt) -> None:
         """Record that an attempt whose start was recorded never began, and never will."""
-        self._append({"event": "withdrawn", "attempt": attempt.id, "time": time.time()})
+        self._file.append({"event": "withdrawn", "attempt": attempt.id, "time": time.time()})
         self._journal.remove(attempt)
 
     def use(self, attempts: Sequence[Attempt], usage: Usage) -> None:
@@ -298,32 +343,27 @@ class JournalWriter:
         for attempt in attempts:
             attempt.cpu_s, attempt.peak_memory_bytes = cpu_s, usage.peak_memory_bytes
         record = {"event": "usage", "time": time.time(), "attempts": [attempt.id for attempt in attempts]}
-        self._append(record | {"cpu_s": cpu_s, "peak_memory_bytes": usage.peak_memory_bytes})
+        self._file.append(record | {"cpu_s": cpu_s, "peak_memory_bytes": usage.peak_memory_bytes})
 
     def close(self) -> None:
         """Make sure that what was recorded is on the disk."""
-        if self._handle is not None:
-            os.fsync(self._handle)
-            os.close(self._handle)
-            self._handle = None
+        if self._file.close():
             gather(self._journal.path, Sessions(os.path.dirname(self._journal.path)).is_alive)
-
-    def _append(self, record: dict[str, Any]) -> None:
-        if self._handle is None:
-            os.makedirs(self._journal.path, exist_ok=True)
-            path = os.path.join(self._journal.path, f"{self._session.id}.jsonl")
-            self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        # One write a line: a line is there whole or, after a crash, recognisably cut off.
-        os.write(self._handle, _encode(record).encode() + b"\n")
 
 
 def _order(attempt: Attempt) -> tuple[float, str]:
     return attempt.started, attempt.id
 
 
-def _session_of(record: dict[str, Any]) -> str:
-    """Return the session that wrote a line, which begins the name of its attempt."""
-    return str(record.get("attempt", "")).rpartition("-")[0]
+def _check(*, times: Iterable[float], numbers: Iterable[float | None], texts: Iterable[str]) -> None:
+    """Raise TypeError or ValueError unless everything is what it should be."""
+    "".join(texts)
+    for time_s in times:
+        if not 0 <= time_s < 1e11:  # what comes later no calendar can show
+            raise ValueError
+    for number in numbers:
+        if number is not None and not -1e15 < number < 1e15:
+            raise ValueError
 
 
 def _lines_with(text: bytes, words: Iterable[bytes]) -> set[tuple[int, int]]:

@@ -56,9 +56,10 @@ class Place:
     def of(cls, record: Any) -> Place | None:
         """Read what :meth:`as_json` has written; None where there is nothing to read."""
         try:
-            return cls(record["id"], record["submission"], record["start"])
+            values = record["id"], record["submission"], record["start"]
         except (KeyError, TypeError):
             return None
+        return cls(*values) if all(isinstance(value, str) for value in values) else None
 
     def as_json(self) -> dict[str, str]:
         """Return it as plain data."""

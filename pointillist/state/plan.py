@@ -94,7 +94,7 @@ class Plan:
     def refresh(self) -> None:
         """Forget everything; it is read anew as far as it is asked for."""
         self.workspace.refresh()
-        self.journal.forget()
+        self.journal.catch_up()
         self.facts.forget_all()
         self.errors.clear()
         self._running = self._sessions.live_claims()

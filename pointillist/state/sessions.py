@@ -115,13 +115,16 @@ class Sessions:
                 claims[operation, aggregate_id] = holder
         return claims
 
+    def names(self) -> set[str]:
+        """Return the names of the sessions that have not ended, and of some that were killed."""
+        try:
+            return {name for name in os.listdir(self._sessions) if not name.endswith(_CLAIM_SUFFIX)}
+        except FileNotFoundError:
+            return set()
+
     def count_alive(self) -> int:
         """Return how many sessions have a process."""
-        try:
-            names = os.listdir(self._sessions)
-            return sum(self.is_alive(name) for name in names if not name.endswith(_CLAIM_SUFFIX))
-        except FileNotFoundError:
-            return 0
+        return sum(map(self.is_alive, self.names()))
 
     def sweep(self) -> None:
         """Remove stale claims and the files of sessions that are gone."""

@@ -11,7 +11,6 @@ cluster job), with the tasks that it failed. Knows no scheduler: states and reas
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -19,11 +18,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pointillist.state.journal import Attempt, Outcome
-from pointillist.state.records import SUFFIX, file_names, records
+from pointillist.state.journal import Attempt, Outcome, TaskKey
+from pointillist.state.records import SUFFIX, Appender, file_names, records
 from pointillist.state.sessions import Session
-
-TaskKey = tuple[str, str]
 
 
 class Presence(StrEnum):
@@ -318,7 +315,7 @@ class LedgerWriter:
         self._ledger = ledger
         self._session = session
         self._each_at_once = each_at_once
-        self._handle: int | None = None
+        self._file = Appender(os.path.join(ledger.path, f"{session.id}{SUFFIX}"))
 
     def intend(self, submission: Submission) -> None:
         """Record that a submission is about to be made."""
@@ -366,17 +363,8 @@ class LedgerWriter:
 
     def close(self) -> None:
         """Make sure that what was recorded is on the disk."""
-        if self._handle is not None:
-            os.fsync(self._handle)
-            os.close(self._handle)
-            self._handle = None
+        self._file.close()
 
     def _write(self, record: dict[str, Any], *, durable: bool = True) -> None:
-        if self._handle is None:
-            os.makedirs(self._ledger.path, exist_ok=True)
-            path = os.path.join(self._ledger.path, f"{self._session.id}.jsonl")
-            self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        os.write(self._handle, json.dumps(record, separators=(",", ":")).encode() + b"\n")
-        if durable and self._each_at_once:
-            os.fsync(self._handle)
+        self._file.append(record, durable=durable and self._each_at_once)
         self._ledger.take(self._session.id, record)

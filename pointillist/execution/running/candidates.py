@@ -16,7 +16,7 @@ from pointillist.definition.graph import depths
 from pointillist.execution.running.launch import Launcher
 from pointillist.execution.running.ready import ReadyTasks
 from pointillist.execution.running.terms import Rules
-from pointillist.state.journal import Attempt
+from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.plan import Plan
 from pointillist.state.sessions import Session, Sessions
 from pointillist.state.tasks import State, Task
@@ -89,7 +89,7 @@ class Candidates:
         """Note for each task whether it could start now."""
         for task in tasks:
             key = task.key
-            if not self._wants(task) or self._failures[key] or self._ends[key] >= self._rules.passes >= 0:
+            if not self._wants(task) or self._failures[key] or self._is_through(key):
                 continue
             if self._plan.state(task) in self._startable:
                 self._add(task)
@@ -178,11 +178,24 @@ class Candidates:
         if not self._sessions.claim(self._session, *task.key):
             self._plan.note_running(task, "another session")
             return False
-        # Another run may have finished it between our reading and our claim.
+        # Another run may have brought it to an end between our reading and our claim.
+        self._plan.journal.catch_up()
         concerned = self._plan.update(task)
-        state = self._plan.state(task)
-        if state in self._startable or (state is State.FAILED and self._failures[task.key]):
+        if self._may_start(task):
             return True
         self._sessions.release(*task.key)
         self.consider(concerned)
         return False
+
+    def _may_start(self, task: Task) -> bool:
+        """Say whether a claimed task still has to be done."""
+        state = self._plan.state(task)
+        if not self._failures[task.key]:
+            return state in self._startable and not self._is_through(task.key)
+        last = self._plan.journal.last(*task.key)
+        is_ours = last is None or last.session == self._session.id or last.outcome is Outcome.FAILED
+        return is_ours and state in (State.ELIGIBLE, State.FAILED)
+
+    def _is_through(self, key: tuple[str, str]) -> bool:
+        """Say whether a task was brought to an end as often as it should be, by this run or others at the same time."""
+        return self._ends[key] + self._plan.journal.ended_elsewhere[key] >= self._rules.passes >= 0

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from pointillist.errors import EXIT_AGAIN
 from pointillist.execution.submitting.asking import Answer, Asking
 from pointillist.execution.submitting.inherited import inherit
-from pointillist.state.journal import Attempt, Journal, Outcome
+from pointillist.state.journal import Attempt, Journal, Outcome, TaskKey
 from pointillist.state.place import NAME_VARIABLES, SUBMISSION_VARIABLE
 from pointillist.state.rests import Rests
-from pointillist.state.submissions import Ending, Ledger, LedgerWriter, OnCluster, Presence, Submission, TaskKey
+from pointillist.state.submissions import Ending, Ledger, LedgerWriter, OnCluster, Presence, Submission
 
 if TYPE_CHECKING:
     from threading import Thread

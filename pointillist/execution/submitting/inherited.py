@@ -17,8 +17,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pointillist.state.journal import TaskKey
 from pointillist.state.older import older_ids
-from pointillist.state.submissions import Ledger, LedgerWriter, Submission, TaskKey
+from pointillist.state.submissions import Ledger, LedgerWriter, Submission
 
 if TYPE_CHECKING:
     from pointillist.study import Study

@@ -7,10 +7,16 @@ import json
 import os
 import shutil
 import subprocess
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from pointillist.state.journal import Journal, JournalWriter
+from pointillist.state.sessions import Sessions
+from pointillist.state.submissions import Ledger, LedgerWriter, Submission
 
 CHAIN = """
 @Project.post.isfile("a")
@@ -99,3 +105,34 @@ def test_a_disk_that_fills_up_during_a_run_costs_nothing_that_was_done(
     assert {path: path.read_bytes() for path in done} == done
     states = {task["state"] for task in json.loads(study.cli("status", "--json").stdout)["tasks"]}
     assert states == {"completed"}
+
+
+def test_half_a_line_on_a_full_disk_spoils_no_record_after_it(small_disk: Path) -> None:
+    sessions = Sessions(str(small_disk))
+    session = sessions.open()
+    path = small_disk / "journal" / f"{session.id}.jsonl"
+    writer = JournalWriter(Journal(str(small_disk / "journal")), session)
+    ledger = LedgerWriter(Ledger(str(small_disk / "submissions")), session)
+    recorded = [writer.start("work", "before", log="").id]
+    ledger.intend(submission("before"))
+    ballast = fill(small_disk)
+    with pytest.raises(OSError, match="No space left on device"):
+        recorded.extend(writer.start("work", f"job{number}", log="").id for number in range(100))
+    with pytest.raises(OSError, match="No space left on device"):
+        deque(map(ledger.intend, map(submission, map(str, range(100)))))
+    assert not path.read_bytes().endswith(b"\n")
+    ballast.unlink()
+    recorded += [writer.start("work", f"after{number}", log="").id for number in range(3)]
+    ledger.intend(submission("after"))
+    names = [one.name for one in Ledger(str(small_disk / "submissions")).submissions()]
+    assert names[0] == "before"
+    assert names[-1] == "after"
+    assert {attempt.id for attempt in Journal(str(small_disk / "journal")).attempts()} == set(recorded)
+    writer.close()
+    ledger.close()
+    session.close()
+
+
+def submission(name: str) -> Submission:
+    moment = time.time()
+    return Submission(name, "", moment, "slurm", "here", [[("work", "a")]], False, "script", "output", {}, [])

@@ -111,7 +111,7 @@ def test_a_file_gathered_under_the_eyes_of_a_reader_is_read_in_the_archive(
 
     def listed(path: str) -> list[str]:
         names = listdir(path)
-        if not done:
+        if not done and path.endswith("journal"):
             done.append(True)
             archive.gather(path, sessions.is_alive)
         return names
@@ -119,6 +119,32 @@ def test_a_file_gathered_under_the_eyes_of_a_reader_is_read_in_the_archive(
     monkeypatch.setattr(os, "listdir", listed)
     assert read(tmp_path) == expected
     assert files(tmp_path)[0].startswith("archive-")
+
+
+def test_a_listing_that_shows_neither_the_files_nor_their_archive_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = Sessions(str(tmp_path))
+    monkeypatch.setattr(archive, "GATHER_FROM", 1000)
+    for number in range(6):
+        run_session(sessions, tmp_path, str(number))
+    expected = read(tmp_path)
+    monkeypatch.setattr(archive, "GATHER_FROM", 5)
+    listdir = os.listdir
+    done = []
+
+    def listed(path: str) -> list[str]:
+        # A large folder is listed in several steps: the archive may come where we have been, and the files go where
+        # we have not been yet.
+        if not done and path.endswith("journal"):
+            done.append(True)
+            archive.gather(path, sessions.is_alive)
+            return [name for name in listdir(path) if not archive.is_archive(name)]
+        return listdir(path)
+
+    os.utime(tmp_path / "journal", (1, 1))
+    monkeypatch.setattr(os, "listdir", listed)
+    assert read(tmp_path) == expected
 
 
 def test_a_line_cut_off_spoils_only_itself(tmp_path: Path) -> None:

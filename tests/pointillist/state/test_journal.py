@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -65,7 +67,7 @@ def test_what_a_process_has_recorded_itself_is_known_beside_what_others_record_m
     assert journal.attempts() == [kept, elsewhere]
     writer.end(kept, Outcome.FAILED, exit_code=1)
     writer_elsewhere.end(elsewhere, Outcome.FAILED, exit_code=2)
-    journal.forget()
+    journal.catch_up()
     assert journal.attempts() == [kept, elsewhere]
     assert journal.failed() == [("work", "a"), ("work", "c")]
     writer.close()
@@ -94,3 +96,51 @@ def test_attempts_at_some_tasks_are_read_as_if_all_were(tmp_path: Path, session:
                 assert some.last(operation, job) == everything.last(operation, job)
     assert Journal(str(tmp_path / "journal"), only=["job99"]).attempts() == []
     assert len(Journal(str(tmp_path / "journal"), only=[f"job{n}" for n in range(21)]).attempts()) == 24
+
+
+ODD = [
+    [],
+    7,
+    None,
+    "text",
+    {},
+    {"event": ["start"]},
+    *({"event": "withdrawn", "attempt": odd} for odd in ([], {}, None, 1)),
+    *({"event": "usage", "attempts": odd, "cpu_s": 1, "peak_memory_bytes": 1} for odd in (5, [[]], None, [{}])),
+]
+
+
+@pytest.mark.parametrize("odd", [[], {}, 3, True, None, "text", 1e300, -5, [[1]]], ids=repr)
+def test_no_field_of_an_unexpected_type_stops_a_reader(tmp_path: Path, session: Session, odd: object) -> None:
+    first, second = write(tmp_path, session)
+    (file,) = (tmp_path / "journal").iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    kinds = [lines[0] | {"cluster_job": None}, lines[1] | {"began": 1.5, "cpu_s": 1.0, "peak_memory_bytes": 4}]
+    damaged = [kind | {field: odd} for kind in kinds for field in kind] + ODD
+    for line in damaged:
+        file.write_text("".join(json.dumps(one) + "\n" for one in [line, *lines, line]))
+        for journal in (Journal(str(tmp_path / "journal")), Journal(str(tmp_path / "journal"), only=["a", "b"])):
+            attempts = journal.attempts()
+            assert second in attempts
+            assert {first.id, second.id} <= {attempt.id for attempt in attempts} | {str(line)}
+            for attempt in attempts:
+                hash((attempt.operation, attempt.aggregate_id, attempt.id, attempt.cluster_job, attempt.batch))
+                time.gmtime(attempt.started)
+                assert journal.last(attempt.operation, attempt.aggregate_id) is not None
+            journal.failed()
+
+
+def test_lines_that_are_no_records_are_told_of_once_and_lines_cut_off_are_not(tmp_path: Path, session: Session) -> None:
+    write(tmp_path, session)
+    (file,) = (tmp_path / "journal").iterdir()
+    text = file.read_bytes()
+    file.write_bytes(text + b'{"event":"end","att\n\xff\xfe\n{"event":"of a later version"}\n{"event":"st')
+    journal = Journal(str(tmp_path / "journal"))
+    assert len(journal.attempts()) == 2
+    assert journal.trouble() is None
+    file.write_bytes(b"[1]\n" + text + b"2\n")
+    journal = Journal(str(tmp_path / "journal"))
+    assert len(journal.attempts()) == 2
+    journal.catch_up()
+    said = "Passed over in the journal, because it is no record of an attempt: [1] (and 1 more)"
+    assert str(journal.trouble()) == said
