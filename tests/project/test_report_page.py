@@ -176,7 +176,8 @@ def test_why_a_training_left_nothing_is_told(workspace):
     (entry,) = re.findall(r"<li>dddddddd .*diverged.*</li>", page)
     assert "the training diverged in epoch 1: training loss" in entry
     assert "Try a smaller learning_rate than 1e+30." in entry
-    assert "<details open><summary>1 of 7 jobs lack part 3, training</summary>" in page
+    assert "<summary>1 of 7 jobs lack part 3, training</summary>" in page
+    assert "<li>1 of them: the training diverged in epoch 1: " in page
 
 
 def test_checks_of_an_earlier_version_are_not_told_but_named(workspace):

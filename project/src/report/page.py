@@ -1,6 +1,7 @@
 """Put what is known of a study on one page, with the figures and the tables it was made from as files beside it."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from plmnist.statistics import OverSeeds, over_seeds, wilson
 
 REPORT = "report.html"
 MOST_PANELS = 12
+MOST_REASONS = 3
 MEASUREMENTS, DIFFERENCES = "measurements", "differences"
 
 
@@ -56,7 +58,7 @@ def render(study: Study) -> dict[str, bytes]:
     """Return the files of the report by name: the page, its figures, and the tables behind it."""
     album = Album()
     sections = [_section(results, album) for results in study.datasets]
-    parts = ("train", "fgsm", "pgd", "noise")
+    parts = ("train", "fgsm", "pgd", "noise", "checks")
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -68,7 +70,7 @@ def render(study: Study) -> dict[str, bytes]:
     page = environment.get_template("page.html").render(
         sections=sections,
         n_jobs=len(study.jobs) + len(study.broken),
-        missing={part: [(_name_of(job, study), why) for job, why in jobs] for part, jobs in study.missing().items()},
+        missing=[_missing(part, jobs, study) for part, jobs in study.missing().items()],
         broken=study.broken,
         checks=_checks(study.jobs),
         attacks=_settings_of_attacks(study.jobs),
@@ -277,6 +279,16 @@ def _columns(name: str, summary: OverSeeds) -> dict[str, Any]:
         f"{name}_ci95_low": low,
         f"{name}_ci95_high": high,
         f"{name}_by_seed": list(summary.values.values()),
+    }
+
+
+def _missing(part: str, jobs: Sequence[tuple[Job, str]], study: Study) -> dict[str, Any]:
+    reasons = Counter(why for _, why in jobs if why)
+    return {
+        "part": part,
+        "jobs": [f"{_name_of(job, study)}{': ' if why else ''}{why}" for job, why in jobs],
+        "reasons": reasons.most_common(MOST_REASONS),
+        "n_more": sum(reasons.values()) - sum(n for _, n in reasons.most_common(MOST_REASONS)),
     }
 
 
