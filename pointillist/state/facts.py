@@ -161,16 +161,17 @@ class Facts:
         bytes
             An answer for each group or job: that of the first condition which is not known to hold.
         """
-        held = bytes([YES]) * (len(self._places) if groups is None else len(groups))
+        held = bytes([YES]) * len(self._places if groups is None else groups)
         for condition in conditions:
             held = both(held, self._known(condition, groups))
         return held
 
     def _known(self, condition: Condition, groups: Groups | None) -> bytes:
+        count = len(self._places if groups is None else groups)
         if isinstance(condition, Not):
             return self._known(condition.condition, groups).translate(OPPOSITE)
         if isinstance(condition, Copied):
-            held = self.known((), groups)
+            held = bytes([YES]) * count
             for operation in map(self.operation_of, condition.functions):
                 conditions = condition.conditions(operation)
                 if groups is None or not operation.aggregator.is_single:
@@ -180,9 +181,9 @@ class Facts:
                     held = both(held, groups.each(self._known(part, None)))
             return held
         if isinstance(condition, Never):
-            return bytes(len(self.known((), groups)))
+            return bytes([NO]) * count
         if condition not in self._declared:
-            return bytes([UNKNOWN]) * len(self.known((), groups))
+            return bytes([UNKNOWN]) * count
         column = self._columns.get(condition) or self._new_column(condition)
         return bytes(column) if groups is None else groups.each(column)
 
