@@ -101,13 +101,14 @@ class Machine:
 
     def lacks(self, needs: Needs) -> str:
         """Say what a task needs that this machine does not have at all; empty when it could run."""
-        for needed, there, unit in (
-            (needs.cores, self.cores, "cores"),
-            (needs.gpus, len(self.gpus), "GPUs"),
-            (needs.memory_gb, self.memory_gb, "GB of memory"),
+        for needed, there, one, several in (
+            (needs.cores, self.cores, "core", "cores"),
+            (needs.gpus, len(self.gpus), "GPU", "GPUs"),
+            (needs.memory_gb, self.memory_gb, "GB of memory", "GB of memory"),
         ):
             if needed > there:
-                return f"it needs {needed:g} {unit}, and there are {there:g}"
+                verb = "is" if there == 1 else "are"
+                return f"it needs {needed:g} {one if needed == 1 else several}, and there {verb} {there:g}"
         return ""
 
     def fits(self, needs: Needs) -> bool:

@@ -71,7 +71,7 @@ def test_a_task_that_can_never_fit_is_refused_and_the_others_run(make_study) -> 
     """
     study = make_study(body, *({"x": x} for x in range(3)))
     result = study.cli("run", "--parallel", "2", "--gpus", "1", check=1)
-    assert "it needs 2 GPUs, and there are 1" in result.stderr
+    assert "it needs 2 GPUs, and there is 1" in result.stderr
     assert "2 completed" in result.stderr
 
 
@@ -80,7 +80,7 @@ def test_a_task_that_can_never_fit_is_refused_and_the_others_run(make_study) -> 
     [
         ('{"np": 3}', "--cores=2", "it needs 3 cores, and there are 2"),
         ('{"omp_num_threads": 4}', "--cores=3", "it needs 4 cores, and there are 3"),
-        ('{"ngpu": 1}', "--gpus=0", "it needs 1 GPUs, and there are 0"),
+        ('{"ngpu": 1}', "--gpus=0", "it needs 1 GPU, and there are 0"),
         ('{"memory": 2}', "--memory=1500m", "it needs 2 GB"),
     ],
 )

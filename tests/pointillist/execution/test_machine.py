@@ -35,7 +35,7 @@ def test_nothing_is_handed_out_twice_and_all_of_it_comes_back(wishes: list[Needs
 
 @pytest.mark.parametrize(
     ("needs", "words"),
-    [(Needs(8), "8 cores"), (Needs(1, 1), "1 GPUs"), (Needs(1, 0, 99), "99 GB"), (Needs(2, 0, 3), "")],
+    [(Needs(8), "8 cores"), (Needs(1, 1), "1 GPU,"), (Needs(1, 0, 99), "99 GB"), (Needs(2, 0, 3), "")],
 )
 def test_what_can_never_fit_is_said(needs: Needs, words: str) -> None:
     lack = Machine(cores=2, gpus=(), memory_gb=4).lacks(needs)
