@@ -64,8 +64,11 @@ def write_in_order(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 def was_cut_off(path: Path, content_sha256: str, *, host: str) -> bool:
     """Return whether a process of a host was killed after it had written a file and before the file got its name."""
-    written = path.parent.glob(f".{glob.escape(f'{path.name}.{host}')}.*.tmp")
-    return any(sha256(content.read_bytes()) == content_sha256 for content in written)
+    for written in path.parent.glob(f".{glob.escape(f'{path.name}.{host}')}.*.tmp"):
+        with contextlib.suppress(FileNotFoundError):  # another process has taken it away
+            if sha256(written.read_bytes()) == content_sha256:
+                return True
+    return False
 
 
 def _flush(folder: Path) -> None:

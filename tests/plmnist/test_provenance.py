@@ -206,6 +206,16 @@ def test_an_earlier_attempt_is_kept_under_its_id(make_folder):
     assert second["outputs"] == first["outputs"]
 
 
+def test_an_earlier_attempt_is_kept_where_another_process_takes_a_leftover_away(make_folder):
+    folder = make_folder()
+    train(folder)
+    first = load_provenance(folder, "train")["attempt"]
+    # Listed, and not there any more when it is read.
+    (folder / f".train.json.{os.uname().nodename}.{os.getpid()}.tmp").symlink_to("gone")
+    train(folder, force=True)
+    assert f"train-{first}.json" in names(folder)
+
+
 def test_a_failure_is_kept_beside_the_record_of_the_present_files(make_folder):
     folder = make_folder()
     train(folder)
