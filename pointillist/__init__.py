@@ -13,6 +13,7 @@ from pointillist.definition.marks import cmd, with_job
 from pointillist.later import names_from
 from pointillist.project import FlowProject
 from pointillist.state.making import make_jobs
+from pointillist.uncaught import keep_short
 
 __version__ = "0.1.0"
 
@@ -65,3 +66,5 @@ __all__ = [
 ]
 
 __getattr__ = names_from(__name__, _LATER)
+
+keep_short()

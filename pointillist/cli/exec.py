@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pointillist.study import Study
 
 EXAMPLES = """\
-  python project.py exec train             for every job
-  python project.py exec train 3f2a9c      for one; ids may be abbreviated
-  python project.py exec train 3f2a9c0e5b7d4c1f8a6e2d9b0c3f5a71
+  python project.py exec train                for every job
+  python project.py exec train 3f2a9c         for one; ids may be abbreviated
+  python project.py exec report agg-81c0d4  for one aggregate
 """
 
 

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_selectors(parser)
     view = parser.add_argument_group("view")
     view.add_argument("-d", "--detailed", action="store_true", help="list each task")
-    view.add_argument("--full", action="store_true", help="the same as --detailed --all-operations")
+    view.add_argument("--full", action="store_true", help="the same as --detailed")
     view.add_argument("-a", "--all-operations", action="store_true", help="accepted: all tasks are always listed")
     for state in NARROWED:
         view.add_argument(f"--{state.value}", action="store_true", help=f"list the tasks that are {state.value}")

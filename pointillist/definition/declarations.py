@@ -196,8 +196,9 @@ class Declarations:
 
     @property
     def groups(self) -> dict[str, Group]:
-        """The groups by name; each operation is a group of its own, too."""
-        return dict(self.definition.groups)
+        """The groups by name, in the order of their definition; each operation is a group of its own, too."""
+        groups = self.definition.groups
+        return {name: groups[name] for registry in self._registries() for name in registry.names}
 
     @property
     def reproduction(self) -> Reproduction:

@@ -94,6 +94,7 @@ class OperationDecorator:
         if options["with_job"] and not (options["aggregator"] or EACH_JOB).is_single:
             raise DefinitionError(f"The operation {name} has with_job, which needs tasks of one job each.")
         known[name] = (function, options)
+        self._registry.names.append(name)
 
 
 class ConditionDecorator:
@@ -230,6 +231,7 @@ def declare_group(
     chosen = _aggregator(f"the group {name}", group_aggregator)
     group = GroupDecorator(name, submit_options, run_options, chosen or EACH_JOB)
     registry.groups[name] = group
+    registry.names.append(name)
     return group
 
 

@@ -37,6 +37,11 @@ class Hooks:
         self.on_exception = list(on_exception)
         self.on_exit = list(on_exit)
 
+    def update(self, other: Hooks) -> None:
+        """Take over the hooks of another project, after those that are here."""
+        for event in EVENTS:
+            getattr(self, event).extend(getattr(other, event))
+
 
 class HookChain:
     """The hooks that concern one operation, from several places, in the order they are called."""

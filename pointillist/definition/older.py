@@ -5,9 +5,10 @@ Each is a thin face of what the engine has; nothing of the engine uses them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pointillist.definition.aggregates import get_aggregate_id
 from pointillist.definition.directives import Directives, combine, evaluate
 from pointillist.definition.ignoring import IgnoreConditions
 
@@ -37,6 +38,15 @@ class OlderGroup:
     """The same questions about the operations of a group, and what these ask for together."""
 
     operations: dict[str, Operation]
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self.operations.values())
+
+    def _generate_id(self, aggregate: Jobs, operation_name: str | None = None) -> str:
+        """Return the name of the cluster job for an aggregate."""
+        names = self.operations if operation_name is None else [operation_name]
+        name: str = aggregate[0].project._job_operation_id(get_aggregate_id(aggregate), names)
+        return name
 
     def _complete(self, jobs: Jobs) -> bool:
         return all(operation._complete(jobs) for operation in self.operations.values())

@@ -35,6 +35,8 @@ class Registry:
         default_factory=lambda: {"pre": {}, "post": {}}
     )
     groups: dict[str, GroupDecorator] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    """Of operations and groups, in the order in which they were declared."""
     hooks: dict[Callable[..., Any], Hooks] = field(default_factory=dict)
     reproduction: Reproduction | None = None
     archived: Archived | None = None

@@ -123,7 +123,8 @@ def ranking(project: Study, plan: Plan, order: Order) -> Callable[[Task], Any] |
         return lambda task: random.random()
     if order not in ORDERS:
         raise DefinitionError(
-            f"There is no order {order!r}.", hint=near_matches(order, ORDERS) or f"There are {', '.join(ORDERS)}."
+            f"There is no order {order!r}.",
+            hint=near_matches(str(order), ORDERS) or f"There are {', '.join(ORDERS)}, or a function.",
         )
     place = {name: number for number, name in enumerate(plan.definition.operations)}
     if order == "by-job":

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from pointillist.errors import DefinitionError
+
 HISTORY = "signac_execution_history.log"
 
 
@@ -55,6 +57,11 @@ class TrackOperations:
         """
         if isinstance(op, type):
             return lambda function: self.install_operation_hooks(function, op)
+        if project_cls is None:
+            raise DefinitionError(
+                "install_operation_hooks must know the project class.",
+                hint="Write @track.install_operation_hooks(Project) above the operation.",
+            )
         hooks = project_cls.operation_hooks
         for event in ("on_start", "on_success", "on_exception"):
             getattr(hooks, event)(getattr(self, event))(op)

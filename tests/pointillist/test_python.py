@@ -11,8 +11,9 @@ import pytest
 import signac
 
 from pointillist import FlowProject, IgnoreConditions, redirect_log
+from pointillist.definition.groups import job_operation_id
 from pointillist.environment import DefaultSlurmEnvironment, TestEnvironment
-from pointillist.errors import UserConditionError
+from pointillist.errors import FlowProjectDefinitionError, UserConditionError
 from pointillist.hooks import TrackOperations
 
 
@@ -44,7 +45,39 @@ def test_operations_and_groups_are_in_the_order_of_their_definition(workspace: s
     cls.make_group("group")
     project = cls(workspace.path)
     assert list(project.operations) == ["c", "a", "b", "called"]
-    assert set(project.groups) == {*project.operations, "group"}
+    assert list(project.groups) == ["c", "a", "b", "called", "group"]
+
+
+def test_groups_stand_among_operations_and_those_of_parents_come_last(workspace: signac.Project, cls: Any) -> None:
+    class Child(cls):
+        pass
+
+    cls.operation("of_parent")(lambda job: None)
+    Child.make_group("first")
+    Child.operation("work")(lambda job: None)
+    Child.make_group("last")
+    assert list(Child(workspace.path).groups) == ["first", "work", "last", "of_parent"]
+
+
+def test_a_group_knows_its_operations_and_the_name_of_its_cluster_job(workspace: signac.Project, cls: Any) -> None:
+    group = cls.make_group("group")
+    for name in ("one", "two"):
+        group(cls.operation(name)(lambda job: None))
+    project = cls(workspace.path)
+    jobs = (next(iter(project)),)
+    assert [operation.name for operation in project.groups["group"]] == ["one", "two"]
+    for names, of in ((["one", "two"], ()), (["one"], ("one",))):
+        expected = job_operation_id("Project", project.path, jobs[0].id, names)
+        assert project.groups["group"]._generate_id(jobs, *of) == expected
+
+
+@pytest.mark.parametrize("order", [3, 1.5, ["x"], "by_job"])
+def test_an_order_that_is_none_is_refused_by_its_name(workspace: signac.Project, cls: Any, order: Any) -> None:
+    cls.operation(lambda job: None, name="work")
+    with pytest.raises(ValueError, match="There is no order") as told:
+        cls(workspace.path).run(order=order)
+    assert str(order) in str(told.value)
+    assert "by-job" in told.value.hint
 
 
 def test_hooks_of_a_project_are_called_around_those_of_an_operation(workspace: signac.Project, cls: Any) -> None:
@@ -70,6 +103,25 @@ def test_hooks_of_a_project_are_called_around_those_of_an_operation(workspace: s
     with pytest.raises(RuntimeError):
         project.run(jobs=[workspace.open_job({"x": 1})])
     assert seen[3:5] == ["all on_exception no good", "exception no good"]
+
+
+def test_hooks_of_another_project_are_taken_over(workspace: signac.Project, cls: Any) -> None:
+    seen: list[str] = []
+    cls.operation("work")(lambda job: None)
+    one, other = cls(workspace.path), cls(workspace.path)
+    one.project_hooks.on_start.append(lambda name, job: seen.append("own"))
+    for event in ("on_start", "on_success", "on_exit"):
+        getattr(other.project_hooks, event).append(lambda name, job, event=event: seen.append(event))
+    one.project_hooks.update(other.project_hooks)
+    one.run(jobs=[workspace.open_job({"x": 0})])
+    assert seen == ["own", "on_start", "on_success", "on_exit"]
+
+
+def test_tracking_must_be_told_the_project(cls: Any) -> None:
+    operation = cls.operation("work")(lambda job: None)
+    with pytest.raises(FlowProjectDefinitionError, match="project class") as told:
+        TrackOperations(strict_git=False).install_operation_hooks(operation)
+    assert "install_operation_hooks(Project)" in told.value.hint
 
 
 def test_a_whole_project_is_tracked_at_once(workspace: signac.Project, cls: Any) -> None:

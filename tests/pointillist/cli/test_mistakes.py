@@ -71,10 +71,12 @@ def test_exec_says_that_there_is_no_such_job_and_that_one_is_broken(study: Any) 
 def test_program_that_is_called_from_elsewhere_says_where_its_project_is(study: Any, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    told = study.cli("status", cwd=elsewhere, check=1).stderr
-    assert f"There is no signac project in {elsewhere}.\nproject.py lies in one: change to {study.path}" in told
+    told = study.cli("status", cwd=elsewhere, check=2).stderr
+    assert told.startswith(
+        f"Error: There is no signac project in {elsewhere}.\nproject.py lies in one: change to {study.path}"
+    )
     shutil.rmtree(study.path / ".signac")
-    assert "Make one with init.py" in study.cli("status", cwd=elsewhere, check=1).stderr
+    assert "Make one with init.py" in study.cli("status", cwd=elsewhere, check=2).stderr
 
 
 def test_command_of_a_project_is_no_command_of_the_package(engine: Any, tmp_path: Path) -> None:
