@@ -7,16 +7,14 @@ finds the one that this process is in. Knows machines and schedulers, no project
 from __future__ import annotations
 
 import argparse
-import functools
 import inspect
 import itertools
 import os
 import re
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pointillist.cluster.clusters import CLUSTERS
 from pointillist.cluster.errors import EnvironmentNotFound, RequestError
@@ -24,9 +22,11 @@ from pointillist.cluster.older_partitions import PartitionConfig
 from pointillist.cluster.partitions import Cluster, choose_partition
 from pointillist.cluster.schedulers import scheduler_class
 from pointillist.cluster.schedulers.base import Scheduler
-from pointillist.cluster.schedulers.older import FakeScheduler, JobStatus, OlderScheduler, adapted
-from pointillist.cluster.schedulers.requests import After, Dependency, Request
+from pointillist.cluster.schedulers.requests import Request
 from pointillist.errors import NoSchedulerError, near_matches
+
+if TYPE_CHECKING:
+    from pointillist.cluster.schedulers.older import JobStatus, OlderScheduler
 
 VARIABLES = ("POINTILLIST_ENVIRONMENT", "SIGNAC_FLOW_ENVIRONMENT")
 """Either names the environment, whatever the machine looks like."""
@@ -157,9 +157,15 @@ class ComputeEnvironment:
         SubmitError
             When the scheduler refuses or gives no answer, or a flag names the cluster job.
         """
+        from pointillist.cluster.schedulers.older import JobStatus
+
         words = cls.all_flags(flags or ())
-        hand_over = kwargs.get("hand_over") or functools.partial(_hand_over_alone, cls.get_scheduler(), kwargs)
-        hand_over(script, words)
+        if "hand_over" in kwargs:
+            kwargs["hand_over"](script, words)
+        else:
+            from pointillist.cluster.by_hand import submit_text
+
+            submit_text(cls.get_scheduler(), script, words, kwargs)
         return None if cls.only_shows() else JobStatus.submitted
 
     @classmethod
@@ -258,7 +264,11 @@ class ComputeEnvironment:
         kind = cls.scheduler_type
         if isinstance(kind, str):
             return scheduler_class(kind)
-        return kind if kind is None or issubclass(kind, Scheduler) else adapted(kind)
+        if kind is not None and not issubclass(kind, Scheduler):
+            from pointillist.cluster.schedulers.older import adapted
+
+            return adapted(kind)
+        return kind
 
 
 class StandardEnvironment(ComputeEnvironment):
@@ -274,12 +284,23 @@ class TestEnvironment(ComputeEnvironment):
     """Scripts are shown and go nowhere; for tests."""
 
     __test__ = False  # no test class, whatever pytest thinks of its name
-    scheduler_type = FakeScheduler
 
     @classmethod
     def is_present(cls) -> bool:
         """Whether it was found; it never is, only named."""
         return False
+
+    @classmethod
+    def only_shows(cls) -> bool:
+        """Whether a submission shows scripts and nothing else: it does."""
+        return True
+
+    @classmethod
+    def get_scheduler(cls) -> Scheduler:
+        """Return what prints scripts."""
+        from pointillist.cluster.schedulers.older import FakeScheduler, adapted
+
+        return adapted(FakeScheduler)()
 
 
 class DefaultPBSEnvironment(ComputeEnvironment):
@@ -394,24 +415,6 @@ def has_own_submit(environment: type[ComputeEnvironment]) -> bool:
 def _has_own(environment: type[ComputeEnvironment], *names: str) -> bool:
     usual = vars(ComputeEnvironment)
     return any(inspect.getattr_static(environment, name, usual[name]) is not usual[name] for name in names)
-
-
-def _hand_over_alone(scheduler: Scheduler, options: Mapping[str, Any], script: str, flags: Sequence[str]) -> None:
-    """Submit a script that no project keeps."""
-    after = [options["after"]] if options.get("after") else []
-    request = Request(
-        name=str(options.get("_id") or "script"),
-        hold=bool(options.get("hold")),
-        after=tuple(Dependency(After.OK, str(one)) for one in after),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "script.sh")
-        if options.get("pretend"):
-            print(f"{script}\n\n# Submit command: {scheduler.submit_line(path, request, flags)}")
-            return
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(script)
-        scheduler.submit(path, request, flags=flags)
 
 
 def environments() -> list[type[ComputeEnvironment]]:
