@@ -48,7 +48,7 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     shown = tasks if arguments.all else tasks[:SHOWN]
     if arguments.json:
         print_document(SCHEMA, tasks=[document(plan, task) for task in shown], more=len(tasks) - len(shown))
-        return EXIT_OK
+        return EXIT_OK if tasks else EXIT_NOTHING_SELECTED
     print("\n\n".join("\n".join(lines(plan, task)) for task in shown))
     if len(tasks) > len(shown):
         print(f"\n... and {len(tasks) - len(shown)} more; -o and -j select, --all shows all.")

@@ -43,8 +43,10 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     wanted = {task.key for task in plan.tasks() if selection.wants(task)}
     if arguments.operation is arguments.job_id is arguments.filter is None:
         wanted = {task.key for task in plan.tasks() if plan.state(task) is State.FAILED}
-        if not wanted and not arguments.json:
+        if not wanted:
             print("No task has failed. Select tasks with -o, -j or -f to see their logs.", file=sys.stderr)
+            if arguments.json:
+                print_document(SCHEMA, attempts=[])
             return EXIT_OK
     attempts = [a for a in plan.journal.attempts() if (a.operation, a.aggregate_id) in wanted and a.log]
     if not arguments.all:
@@ -52,7 +54,7 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     attempts += on_cluster.logs(plan, sorted(wanted))
     if arguments.json:
         print_document(SCHEMA, attempts=[attempt.as_json() for attempt in attempts])
-        return EXIT_OK
+        return EXIT_OK if attempts else EXIT_NOTHING_SELECTED
     if not attempts:
         print("The selected tasks were never attempted.", file=sys.stderr)
         return EXIT_NOTHING_SELECTED

@@ -44,7 +44,7 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     rows = [summary(plan.definition.operations[name], entries) for name, entries in attempts.items()]
     if arguments.json:
         print_document(SCHEMA, operations=rows)
-        return EXIT_OK
+        return EXIT_OK if rows else EXIT_NOTHING_SELECTED
     if not rows:
         print("Nothing has been run yet.")
         return EXIT_NOTHING_SELECTED

@@ -65,7 +65,16 @@ def test_every_reading_command_answers_with_a_document(study: Any) -> None:
     assert Path(study.path, attempt["log"]).exists()
     (usage,) = ask(study, "usage")["operations"]
     assert usage["tasks"] == 2
-    assert ask(study, "logs", "-o", "together")["attempts"] == []
+    assert ask(study, "logs", "-o", "together", check=3)["attempts"] == []
+
+
+@pytest.mark.parametrize("points", [[], [{"x": 2}]], ids=["no job", "no attempt"])
+@pytest.mark.parametrize(
+    "words", [["status"], ["explain"], ["usage"], ["logs"], ["logs", "-o", "work"], ["next", "work"], ["run"]]
+)
+def test_exit_code_is_the_same_as_without(make_study, points: list[dict[str, int]], words: list[str]) -> None:
+    study = make_study(BODY, *points)
+    ask(study, *words, check=study.cli(*words, check=None).returncode)
 
 
 def test_a_condition_without_an_answer_is_null(make_study) -> None:
