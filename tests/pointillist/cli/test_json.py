@@ -65,6 +65,8 @@ def test_every_reading_command_answers_with_a_document(study: Any) -> None:
     assert Path(study.path, attempt["log"]).exists()
     (usage,) = ask(study, "usage")["operations"]
     assert usage["tasks"] == 2
+    for field in (*explained["tasks"][0], *attempt, *usage):
+        assert f"`{field}`" in DOCS.read_text()
     assert ask(study, "logs", "-o", "together", check=3)["attempts"] == []
 
 
