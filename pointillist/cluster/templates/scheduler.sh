@@ -3,7 +3,7 @@
 {% block header %}
 {% block preamble %}
 #!/bin/bash
-{% for line in request_lines.preamble %}
+{% for line in request_lines.preamble + partition_lines(partition) %}
 {{ line }}
 {% endfor %}
 {% endblock preamble %}

@@ -12,7 +12,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pointillist import cluster
@@ -249,6 +249,7 @@ class Renderer:
             else max((int(line.directives.get("np") or 1) for line in script.lines), default=1),
             "request": request,
             "request_lines": Observed(_sorted_lines(lines), script.seen),
+            "partition_lines": functools.partial(_partition_lines, lines, request, scheduler),
             "element_lines": _element_lines(script.elements, scheduler),
             "own_lines": [*_own_lines(request, scheduler), *_environment_lines(script, scheduler)],
             "requeue_command": scheduler.requeue_command if scheduler is not None else "",
@@ -271,6 +272,13 @@ def _sorted_lines(lines: Iterable[str]) -> dict[str, list[str]]:
         block = "tasks" if _is(_TASKS_LINE, line) else "memory" if _is(_MEMORY_LINE, line) else "preamble"
         blocks[block].append(line)
     return blocks
+
+
+def _partition_lines(lines: list[str], request: Request, scheduler: Scheduler | None, partition: str) -> list[str]:
+    """Return the lines for a partition that a template has set, where nothing else has chosen one."""
+    if not partition or request.partition or scheduler is None:
+        return []
+    return [line for line in scheduler.header_lines(replace(request, partition=partition)) if line not in lines]
 
 
 def carries_array(text: str) -> bool:

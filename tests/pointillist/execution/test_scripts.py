@@ -54,7 +54,7 @@ class Case:
     path: str = "/home/ada/my study"
     request: Mapping[str, Any] = field(default_factory=dict)
 
-    def text(self) -> str:
+    def text(self, templates: Sequence[str] = TEMPLATES) -> str:
         directives = [evaluate(one) for one in self.directives]
         needs = [needs_of(one) for one in directives]
         together = at_once(needs) if self.parallel else one_after_another(needs)
@@ -109,7 +109,7 @@ class Case:
             template=self.template,
             options=self.options,
         )
-        return Renderer(TEMPLATES, self.environment).render(script, scheduler)
+        return Renderer(templates, self.environment).render(script, scheduler)
 
 
 class PhoenixLike(DefaultSlurmEnvironment):
@@ -231,6 +231,24 @@ def test_templates_of_the_project_come_first_and_missing_ones_are_named(tmp_path
     with pytest.raises(TemplateError, match="nowhere") as caught:
         Renderer([str(tmp_path)], DefaultSlurmEnvironment).render(script, None)
     assert "templates/" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        (DefaultSlurmEnvironment, "#SBATCH --partition={}"),
+        (DefaultPBSEnvironment, "#PBS -q {}"),
+        (DefaultLSFEnvironment, "#BSUB -q {}"),
+    ],
+)
+def test_a_template_may_set_the_partition_that_nothing_else_has_chosen(
+    tmp_path: Path, environment: Any, line: str
+) -> None:
+    (tmp_path / "own.sh").write_text("{% extends base_script %}\n{% set partition = partition|default('lab', true) %}")
+    for chosen, expected in (({}, "lab"), ({"partition": "fast"}, "fast")):
+        case = Case(environment, template="own.sh", options=chosen, request=chosen)
+        text = case.text([str(tmp_path)])
+        assert [one for one in text.splitlines() if one.startswith(line.format(""))] == [line.format(expected)]
 
 
 def test_template_may_refuse() -> None:
