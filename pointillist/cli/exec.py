@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   python project.py exec train                for every job
   python project.py exec train 3f2a9c         for one; ids may be abbreviated
-  python project.py exec report agg-81c0d4  for one aggregate
+  python project.py exec report agg-81c0d4    for one aggregate
 """
 
 

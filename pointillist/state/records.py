@@ -154,13 +154,6 @@ class Reading:
             yield line
         self._ends[name] = end
 
-    def _unknown_names(self) -> list[str]:
-        """Return the names of files that were not read yet, and note which of them may grow."""
-        writers = self._writers()
-        names = [name for name in file_names(self._folder) if name not in self._ends and name not in self._own]
-        self._growing += [name for name in names if name.removesuffix(SUFFIX) in writers]
-        return names
-
     def _changed(self) -> int | None:
         """Return when a file last came to the folder or went; None when it is not there."""
         try:
