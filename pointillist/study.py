@@ -1,4 +1,4 @@
-"""A study to look at: what its class declares and what is true now, in Python. Nothing here changes anything.
+"""A study to look at: what its class declares and what is true now, in Python. Nothing here runs or submits anything.
 
 Each answer comes from the room that knows it, which is loaded when somebody asks.
 """
