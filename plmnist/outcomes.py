@@ -21,15 +21,21 @@ def smallest_budgets(folder: Path | str, attack: str, wanted: Sample) -> np.ndar
 
     None if that was not kept, or the attack was not made on all of them.
     """
+    import numpy as np
+
     try:
         smallest = load_outcomes(folder, attack)["smallest_epsilon"]
     except PlmnistError:
         return None
-    attacked = Sample.of_record(load_attack(folder, attack)).rows()
-    places = {row: place for place, row in enumerate(attacked)}
-    if len(smallest) != len(attacked) or not places.keys() >= set(wanted.rows()):
+    attacked = Sample.of_record(load_attack(folder, attack))
+    if len(smallest) != attacked.n:
         return None
-    return smallest[[places[row] for row in wanted.rows()]]
+    if attacked == wanted:
+        return smallest
+    rows, wanted_rows = np.asarray(attacked.rows()), np.asarray(wanted.rows())
+    if not np.isin(wanted_rows, rows).all():
+        return None
+    return smallest[np.searchsorted(rows, wanted_rows)]
 
 
 def common_sample(samples: Iterable[Sample]) -> Sample:

@@ -59,7 +59,9 @@ class Sample:
 
     def rows(self) -> Sequence[int]:
         """Return the places of the images in the test part, in rising order."""
-        return range(self.n) if self.kind == "first" else [i * self.of // self.n for i in range(self.n)]
+        if self.is_all or self.kind == "first":
+            return range(self.n)
+        return [i * self.of // self.n for i in range(self.n)]
 
     def entry(self) -> dict[str, Any]:
         """Return what the record of an attack says of a part of the images; nothing of all of them."""

@@ -149,7 +149,8 @@ def finished_jobs(workspace: Path) -> tuple[list[FinishedJob], dict[str, str]]:
 
 def _finished_job(folder: Path) -> FinishedJob:
     config = Configuration.from_mapping(json.loads((folder / "signac_statepoint.json").read_bytes()))
-    own = {(m.attack, m.metric): m for m in measurements(folder) if m.epsilon in (0.0, config.fgsm_epsilon)}
+    found = measurements(folder, worst_case=False)
+    own = {(m.attack, m.metric): m for m in found if m.epsilon in (0.0, config.fgsm_epsilon)}
     results = {name: own[source] for name, source in METRICS.items()}
     return FinishedJob(folder.name, digest_of(folder), asdict(config), results)
 

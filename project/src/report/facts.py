@@ -234,7 +234,7 @@ def read_study(folders: Iterable[Path]) -> Study:
             samples = {attack: Sample.of_record(load_attack(folder, attack)) for attack in attacks}
             if any(m.attack == WORST for m in found):
                 samples[WORST] = common_sample(samples.values())
-            rows += rows_of(folder)
+            rows += rows_of(folder, found)
         except UNREADABLE as error:
             broken[folder.name] = reason_of(error, folder)
             continue
