@@ -8,8 +8,9 @@ Every line has ``event`` (``start``, ``end``, ``usage`` or ``withdrawn``) and ``
 but a usage have the ``attempt``. A start also has ``operation``, ``aggregate``, ``log`` (relative to the project),
 ``host``, ``pid``, for a batch the ``batch`` it belongs to, and on a cluster the ``cluster_job`` it was made in; an end
 has ``outcome``, ``exit_code``, ``message``, of a failure the ``fingerprint`` of its inputs, ``cpu_s`` and
-``peak_memory_bytes``, and ``began`` when the attempt waited for another after its start was recorded. For a batch the
-usage comes on a line of its own, with the ``attempts`` it is for. What was withdrawn never began.
+``peak_memory_bytes``, ``began`` when the attempt waited for another after its start was recorded, and ``aggregate``
+when that has got another id from the attempt. For a batch the usage comes on a line of its own, with the ``attempts``
+it is for. What was withdrawn never began.
 """
 
 from __future__ import annotations
@@ -146,6 +147,13 @@ class Journal:
         """Take note that an attempt this process has recorded never began."""
         self._drop([attempt.id])
 
+    def move(self, attempt: Attempt, aggregate_id: str) -> None:
+        """Take note that the aggregate of an attempt has another id now."""
+        key = attempt.operation, attempt.aggregate_id
+        if self._last.get(key) is attempt:
+            del self._last[key]
+        attempt.aggregate_id = aggregate_id
+
     def trouble(self) -> PointillistError | None:
         """Return what there is to say of lines that can't be understood; a line that a crash cut off is none."""
         if not self._damaged:
@@ -227,13 +235,17 @@ class Journal:
         outcome, ended, began = Outcome(record["outcome"]), record["time"], get("began", attempt.started)
         exit_code, message, fingerprint = get("exit_code"), get("message", ""), get("fingerprint", "")
         cpu_s, memory_bytes = get("cpu_s", attempt.cpu_s), get("peak_memory_bytes", attempt.peak_memory_bytes)
-        _check(times=(ended, began), numbers=(exit_code, cpu_s, memory_bytes), texts=(message, fingerprint))
+        aggregate_id = get("aggregate", attempt.aggregate_id)
+        texts = message, fingerprint, aggregate_id
+        _check(times=(ended, began), numbers=(exit_code, cpu_s, memory_bytes), texts=texts)
+        if aggregate_id != attempt.aggregate_id:
+            self.move(attempt, aggregate_id)
         if self._is_read and attempt.outcome is None and outcome is not Outcome.INTERRUPTED:
             self.ended_elsewhere[attempt.operation, attempt.aggregate_id] += 1
         attempt.started, attempt.ended, attempt.outcome = began, ended, outcome
         attempt.exit_code, attempt.message, attempt.fingerprint = exit_code, message, fingerprint
         attempt.cpu_s, attempt.peak_memory_bytes = cpu_s, memory_bytes
-        if "began" in record:
+        if "began" in record or "aggregate" in record:
             self._note_last(attempt)
 
     def _note_last(self, attempt: Attempt) -> None:
@@ -309,8 +321,17 @@ class JournalWriter:
         fingerprint: str = "",
         usage: Usage | None = None,
         began: float | None = None,
+        aggregate_id: str | None = None,
     ) -> None:
-        """Record how an attempt ended, and when it really began, if that was later than its start was recorded."""
+        """Record how an attempt ended.
+
+        Parameters
+        ----------
+        began
+            When it really began, if that was later than its start was recorded.
+        aggregate_id
+            The id that the aggregate has now, because the attempt has changed the state point of a job.
+        """
         attempt.ended, attempt.outcome = time.time(), outcome
         attempt.exit_code, attempt.message, attempt.fingerprint = exit_code, message, fingerprint
         record: dict[str, Any] = {
@@ -329,6 +350,9 @@ class JournalWriter:
         if usage is not None:
             attempt.cpu_s, attempt.peak_memory_bytes = usage
             record |= {"cpu_s": round(usage.cpu_s, 4), "peak_memory_bytes": usage.peak_memory_bytes}
+        if aggregate_id is not None and aggregate_id != attempt.aggregate_id:
+            record["aggregate"] = aggregate_id
+            self._journal.move(attempt, aggregate_id)
         self._file.append(record)
         self._journal.add(attempt)
 

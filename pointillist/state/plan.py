@@ -220,8 +220,7 @@ class Plan:
         self.workspace.forget(job_ids)
         concerned = {task.key: task}
         for job_id in job_ids:
-            if not self.workspace.has_folder(job_id):
-                self._gone.add(job_id)
+            (self._gone.discard if self.workspace.has_folder(job_id) else self._gone.add)(job_id)
             several = self._several_with(job_id)
             self.facts.forget_job(job_id, [*(t.aggregate.id for t in several), task.aggregate.id])
             single = Aggregate(job_id, (job_id,))

@@ -226,6 +226,11 @@ class Workspace:
             self._jobs[job_id] = self._open_job(self.statepoint(job_id), job_id)
         return self._jobs[job_id]
 
+    def let_go(self, job_ids: Iterable[str]) -> None:
+        """Keep the signac jobs no longer that were opened by some ids, because they have others now."""
+        for job_id in job_ids:
+            self._jobs.pop(job_id, None)
+
     def seen_job(self, job_id: str) -> SeenJob:
         """Return what stands for the signac job until somebody needs it."""
         return SeenJob(job_id, os.path.join(self.path, job_id), self.statepoint, self.job)

@@ -56,8 +56,8 @@ class Attempts:
         for task_id, task in work.tasks.items():
             work.attempts[task_id] = self._journal.start(*task.key, log=log, batch=work.batch)
 
-    def end(self, work: Work, task_id: str, outcome: Outcome, ended: Ended, message: str) -> Attempt:
-        """Record how a task ended."""
+    def end(self, work: Work, task_id: str, task: Task, outcome: Outcome, ended: Ended, message: str) -> Attempt:
+        """Record how a task ended; ``task`` is on the jobs as they are now."""
         attempt = work.attempts[task_id]
         work.open.discard(task_id)
         self._journal.end(
@@ -65,9 +65,10 @@ class Attempts:
             outcome,
             exit_code=ended.exit_code,
             message=message,
-            fingerprint=self._plan.fingerprint(work.tasks[task_id]) if outcome is Outcome.FAILED else "",
+            fingerprint=self._plan.fingerprint(task) if outcome is Outcome.FAILED else "",
             usage=ended.usage if len(work.tasks) == 1 else None,
             began=ended.began if work.was_ahead else None,
+            aggregate_id=task.aggregate.id,
         )
         return attempt
 

@@ -128,6 +128,12 @@ class Candidates:
             if self._left is not None:
                 self._left -= 1
 
+    def follow(self, task: Task, now: Task) -> None:
+        """Take note that a task has given its jobs other ids."""
+        self._ready.discard(task)
+        for counter in (self._ends, self._failures):
+            counter[now.key] += counter.pop(task.key, 0)
+
     def give_back(self, task: Task) -> None:
         """Give back the claim of a task that has ended."""
         self._sessions.release(*task.key)

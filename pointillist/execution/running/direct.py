@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.operations import Operation
 from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, TaskRunningError
 from pointillist.execution.commands import SESSION_VARIABLE, shell_command
+from pointillist.execution.moves import new_ids, present
 from pointillist.execution.running.processes import exit_code_of
+from pointillist.execution.running.work import REPORT_VARIABLE
 from pointillist.state.journal import JournalWriter, Outcome
 from pointillist.state.older import older_ids
 from pointillist.state.selection import aggregate_ids, no_such_id
+from pointillist.state.tasks import Task
 from pointillist.state.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -47,8 +51,9 @@ def execute(project: Study, operation: Operation, ids: Sequence[str]) -> int:
         for aggregate in _aggregates(workspace, operation, ids):
             if _is_part_of_a_run(sessions, operation, aggregate):
                 # Whoever started us has claimed the task and records how it ends.
-                exit_code, _ = _execute(workspace, operation, aggregate, project.path)
+                exit_code, _, moved = _execute(workspace, operation, aggregate, project.path)
                 code = code or exit_code
+                _report(moved)
                 continue
             if not sessions.claim(session, operation.name, aggregate.id):
                 holder = sessions.holder(operation.name, aggregate.id)
@@ -57,12 +62,13 @@ def execute(project: Study, operation: Operation, ids: Sequence[str]) -> int:
                     hint="Wait for it to end, or stop that process.",
                 )
             attempt = journal.start(operation.name, aggregate.id, log="")
-            exit_code, message = EXIT_INTERRUPTED, "stopped by the user"
+            exit_code, message, moved = EXIT_INTERRUPTED, "stopped by the user", {}
             try:
-                exit_code, message = _execute(workspace, operation, aggregate, project.path)
+                exit_code, message, moved = _execute(workspace, operation, aggregate, project.path)
             finally:
                 outcome = {EXIT_OK: Outcome.ENDED, EXIT_INTERRUPTED: Outcome.INTERRUPTED}.get(exit_code, Outcome.FAILED)
-                journal.end(attempt, outcome, exit_code=exit_code, message=message)
+                now = present(Task(operation, aggregate), moved).aggregate.id
+                journal.end(attempt, outcome, exit_code=exit_code, message=message, aggregate_id=now)
                 sessions.release(operation.name, aggregate.id)
             if exit_code:
                 code = EXIT_FAILED
@@ -99,8 +105,26 @@ def _aggregates(workspace: Workspace, operation: Operation, ids: Sequence[str]) 
     return [aggregate for aggregate in aggregates if aggregate.id in chosen]
 
 
-def _execute(workspace: Workspace, operation: Operation, aggregate: Aggregate, root: str) -> tuple[int, str]:
+def _report(moved: dict[str, str]) -> None:
+    """Tell the run that has started this process which jobs have got another state point."""
+    path = os.environ.get(REPORT_VARIABLE)
+    if moved and path:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"event": "moved", "folder": "", "ids": moved}) + "\n")
+
+
+def _execute(
+    workspace: Workspace, operation: Operation, aggregate: Aggregate, root: str
+) -> tuple[int, str, dict[str, str]]:
+    """Return the exit code, what there is to say of a failure, and the new ids of jobs."""
     jobs = [workspace.job(i) for i in aggregate.job_ids]
+    code, message = _do(operation, jobs, root)
+    moved = new_ids(aggregate.job_ids, jobs)
+    workspace.let_go(moved)
+    return code, message, moved
+
+
+def _do(operation: Operation, jobs: list[Any], root: str) -> tuple[int, str]:
     try:
         if operation.cmd:
             with operation.hooks.around(operation.name, *jobs):

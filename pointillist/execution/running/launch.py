@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from pointillist.definition.directives import Directives
 from pointillist.definition.operations import Operation
 from pointillist.execution.commands import directives_of, needs_own_process
 from pointillist.execution.job_operations import JobOperation
+from pointillist.execution.moves import new_ids
 from pointillist.execution.prefixes import any_has_own
 from pointillist.execution.running.machine import Needs, threads_of
 from pointillist.execution.running.processes import Ended, NoProcess, Process, ShellProcess
@@ -157,6 +159,8 @@ class Launcher:
                     operation.hooks.start(operation.name, *self.jobs(task))
             work.command = self._job_operation(list(work.tasks.values())).cmd
             env = self._variables(work)
+            if not operation.cmd:
+                work.report = f"{work.log}.report"
             if work.report:
                 env[REPORT_VARIABLE] = work.report
             return ShellProcess(
@@ -168,7 +172,7 @@ class Launcher:
                 keep_fd=self._session.lock_fd,
             )
         if self._rules.inline:
-            return InlineCall(lambda: self._call(operation.name, {}, job_ids), log=work.log)
+            return InlineCall(functools.partial(self._call, operation.name, {}, job_ids), log=work.log)
         worker = self._idle.pop() if self._idle else self._new_worker()
         worker.call(*self._call_of(work))
         return worker
@@ -185,14 +189,20 @@ class Launcher:
         self._plan.workspace.expect_few()
         self._call(*arguments)
 
-    def _call(self, name: str, env: dict[str, str], job_ids: Sequence[str]) -> None:
-        """Do a Python operation; the environment is as before when the worker takes its next task."""
+    def _call(self, name: str, env: dict[str, str], job_ids: Sequence[str], moved: dict[str, str]) -> None:
+        """Do a Python operation; the environment is as before when the worker takes its next task.
+
+        ``moved`` takes the new ids of jobs that get another state point.
+        """
         operation: Operation = self._plan.definition.operations[name]
         before = {key: os.environ.get(key) for key in env}
         os.environ.update(env)
+        jobs = [self._plan.workspace.job(i) for i in job_ids]
         try:
-            operation.work([self._plan.workspace.job(i) for i in job_ids])
+            operation.work(jobs)
         finally:
+            moved |= new_ids(job_ids, jobs)
+            self._plan.workspace.let_go(moved)
             for key, value in before.items():
                 if value is None:
                     os.environ.pop(key, None)

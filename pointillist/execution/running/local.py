@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pointillist.execution.commands import SESSION_VARIABLE
+from pointillist.execution.moves import present
 from pointillist.execution.requeues import WARNING, is_warned
 from pointillist.execution.running.attempts import Attempts
 from pointillist.execution.running.candidates import Candidates
@@ -278,14 +279,19 @@ class LocalRun:
             self._stops.count += 1
         took_s = time.monotonic() - work.began if ended.took_s is None else ended.took_s
         self._lining.pace.note(work.operation, took_s)
+        work.moved |= ended.moved
         for task_id in list(work.open):
             self._end(work, task_id, ended)
         self._attempts.close(work)
 
     def _end(self, work: Work, task_id: str, ended: Ended, verdict: Verdict | None = None) -> None:
         """Record how a task has ended, judged here if need be, and look at what may start because of it."""
-        task = work.tasks[task_id]
-        concerned = self._plan.update(task)
+        claimed = work.tasks[task_id]
+        concerned = self._plan.update(claimed)
+        task = present(claimed, work.moved)
+        if task != claimed:
+            self._candidates.follow(claimed, task)
+            concerned += self._plan.update(task)
         if verdict is None:
             verdict = self._judge.verdict(work, task, ended, is_stopped=self._stops.count > 0)
         outcome, message = verdict.outcome, verdict.message
@@ -301,8 +307,8 @@ class LocalRun:
                 error = raised
                 outcome, message = Outcome.FAILED, f"a hook raised {type(error).__name__}: {error}"
             concerned = self._plan.update(task)
-        attempt = self._attempts.end(work, task_id, outcome, ended, message)
-        self._candidates.give_back(task)
+        attempt = self._attempts.end(work, task_id, task, outcome, ended, message)
+        self._candidates.give_back(claimed)
         if outcome is Outcome.FAILED and not self._is_stopping and self._candidates.may_retry(task):
             self._candidates.pause(task, attempt)
         elif outcome is not Outcome.INTERRUPTED or self._stops.count or self._stops.warnings:

@@ -12,7 +12,8 @@ import resource
 import shlex
 import signal as signals
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pointillist.execution.running.plain_commands import as_in_a_shell, plain_words
@@ -30,6 +31,8 @@ class Ended:
     """When it really began, in seconds since 1970, where that may be later than it was asked to."""
     took_s: float | None = None
     """How long it really took, where that may be less than it was waited for."""
+    moved: Mapping[str, str] = field(default_factory=dict)
+    """The new id of each job that a call gave another state point, by the id it had."""
     exception: BaseException | None = None
     """What a call in this process raised, or what kept it from being made."""
 

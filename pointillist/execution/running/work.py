@@ -50,6 +50,8 @@ class Work:
     """Tasks that have not ended yet."""
     reached: set[str] = field(default_factory=set)
     """Tasks that the process says it has come to."""
+    moved: dict[str, str] = field(default_factory=dict)
+    """The new id of each of its jobs that got another state point from it, by the id it had."""
     _report_read: int = 0
     _log_read: int = 0
 
@@ -77,6 +79,9 @@ class Work:
                 record = json.loads(line)
                 task_id = os.path.basename(os.path.normpath(record["folder"]))
                 event, error = record["event"], record.get("error") or ""
+                if event == "moved":
+                    self.moved |= record["ids"]
+                    continue
             except (ValueError, KeyError, TypeError):
                 continue
             if task_id in self.open:

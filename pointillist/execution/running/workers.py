@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import itertools
 import json
 import os
@@ -32,7 +33,7 @@ LONGEST_MESSAGE = 2000
 class InlineCall(NoProcess):
     """A Python call made at once, in this process; its output goes where it always goes."""
 
-    def __init__(self, call: Callable[[], None], *, log: str) -> None:
+    def __init__(self, call: Callable[[dict[str, str]], None], *, log: str) -> None:
         super().__init__(_call(call, log))
 
 
@@ -47,7 +48,7 @@ class Worker:
     Parameters
     ----------
     function
-        Called in the worker with what :meth:`call` is given.
+        Called in the worker with what :meth:`call` is given, and with a mapping for the new ids of jobs.
     close_fds
         Descriptors of this process that the worker must not hold.
     cwd
@@ -139,8 +140,8 @@ class Worker:
             self._receive()
         if self._answers:
             self._open.popleft()
-            code, error, cpu_s, memory, began, took_s = json.loads(self._answers.popleft())
-            return Ended(code, error, Usage(cpu_s, memory), began, took_s)
+            code, error, cpu_s, memory, began, took_s, moved = json.loads(self._answers.popleft())
+            return Ended(code, error, Usage(cpu_s, memory), began, took_s, moved)
         return self._died
 
     def release(self) -> None:
@@ -235,14 +236,14 @@ def _serve(function: Callable[..., None], channel: socket.socket, tokens: int, c
             os.chdir(cwd)
             _print_to(log)
             began, clock = time.time(), time.monotonic()
-            ended = _call(lambda arguments=arguments: function(*arguments), log, in_worker=True)  # type: ignore[misc]
+            ended = _call(functools.partial(function, *arguments), log, in_worker=True)
             if os.getpid() != pid:
                 break  # a copy that the call has forked has come back from it, too
             used = _usage_so_far()
             took_s = time.monotonic() - clock
             _print_nowhere()
             cpu_s, before = used.cpu_s - before.cpu_s, used
-            answer = [ended.exit_code, ended.error, cpu_s, used.peak_memory_bytes, began, took_s]
+            answer = [ended.exit_code, ended.error, cpu_s, used.peak_memory_bytes, began, took_s, ended.moved]
             channel.sendall(json.dumps(answer).encode() + b"\n")
         os._exit(0)
     except BaseException:
@@ -270,27 +271,28 @@ def _print_nowhere() -> None:
     os.dup2(0, 2)
 
 
-def _call(call: Callable[[], None], log: str, *, in_worker: bool = False) -> Ended:
+def _call(call: Callable[[dict[str, str]], None], log: str, *, in_worker: bool = False) -> Ended:
     """Make a call and say how it ended; a traceback goes to the log."""
+    moved: dict[str, str] = {}
     try:
         if in_worker:
             signals.signal(signals.SIGINT, signals.default_int_handler)
         try:
-            call()
+            call(moved)
         finally:
             if in_worker:
                 signals.signal(signals.SIGINT, signals.SIG_IGN)
                 _flush()
     except KeyboardInterrupt:
-        return Ended(-signals.SIGINT)
+        return Ended(-signals.SIGINT, moved=moved)
     except SystemExit as error:
         code = exit_code_of(error)
-        return Ended(code, "" if code == 0 else f"SystemExit: {error.code}")
+        return Ended(code, "" if code == 0 else f"SystemExit: {error.code}", moved=moved)
     except BaseException as error:
         with contextlib.suppress(OSError), open(log, "a", encoding="utf-8", errors="replace") as file:
             file.write(_user_traceback(error))
-        return Ended(1, _shortened(f"{type(error).__name__}: {error}"), exception=error)
-    return Ended(0)
+        return Ended(1, _shortened(f"{type(error).__name__}: {error}"), moved=moved, exception=error)
+    return Ended(0, moved=moved)
 
 
 def _flush() -> None:

@@ -186,7 +186,7 @@ def test_the_briefer_tasks_are_the_more_of_them_may_stand_in_line() -> None:
 
 @pytest.fixture
 def worker(tmp_path: Path):
-    def call(seconds: float, name: str) -> None:
+    def call(seconds: float, name: str, moved: dict[str, str]) -> None:
         time.sleep(seconds)
         (tmp_path / name).touch()
 
@@ -237,7 +237,7 @@ def test_calls_taken_back_at_random_moments_are_not_made(worker: Worker, tmp_pat
 
 
 def test_calls_end_in_their_order_whenever_others_are_taken_back(tmp_path: Path) -> None:
-    worker = Worker(sys.exit, close_fds=(), cwd=str(tmp_path))
+    worker = Worker(lambda code, moved: sys.exit(code), close_fds=(), cwd=str(tmp_path))
     try:
         log = str(tmp_path / "log")
         for number in range(1, 8000, 4):
@@ -255,7 +255,7 @@ def test_calls_end_in_their_order_whenever_others_are_taken_back(tmp_path: Path)
 
 
 def test_what_a_worker_has_done_before_it_died_counts(tmp_path: Path) -> None:
-    def call(name: str) -> None:
+    def call(name: str, moved: dict[str, str]) -> None:
         if name == "deadly":
             os._exit(3)
         (tmp_path / name).touch()
