@@ -138,6 +138,11 @@ def _on_another_cluster(cluster: str, here: str, group: list[Submission]) -> Exc
     )
 
 
+def _in_the_queue(scheduler: Scheduler, one: Submission) -> str:
+    """Return the name of a submission as the queue has it; signac-flow hands its own over as they are."""
+    return one.name if one.is_inherited else scheduler.queue_name(one.name)
+
+
 def _found(scheduler: Scheduler, group: list[Submission], dead: set[str]) -> dict[str, dict[str, ClusterJob]]:
     """Return the cluster jobs of each submission, by its name."""
     doubtful = [one for one in group if one.id is None and one.writer in dead]
@@ -148,14 +153,13 @@ def _found(scheduler: Scheduler, group: list[Submission], dead: set[str]) -> dic
         by_base.setdefault(job.job_id, {})[one_id] = job
         by_name.setdefault(job.name, {})[one_id] = job
     found = {
-        one.name: by_base.get(one.id, {}) if one.id else by_name.get(scheduler.queue_name(one.name), {})
-        for one in group
+        one.name: by_base.get(one.id, {}) if one.id else by_name.get(_in_the_queue(scheduler, one), {}) for one in group
     }
     nameless = [one for one in doubtful if not found[one.name]]
     if nameless:
-        for one_id, job in scheduler.query_names([scheduler.queue_name(one.name) for one in nameless]).items():
+        for one_id, job in scheduler.query_names([_in_the_queue(scheduler, one) for one in nameless]).items():
             for one in nameless:
-                if scheduler.queue_name(one.name) == job.name:
+                if _in_the_queue(scheduler, one) == job.name:
                     found[one.name][one_id] = job
     missing = [
         str(one.element_id(number))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import signac
 from fake_schedulers.queue import FakeScheduler
+from faking import put_on_path
 
 from pointillist import get_aggregate_id
 from pointillist.definition.aggregates import aggregate_id
@@ -135,6 +136,38 @@ def test_an_aggregate_is_known_in_the_order_of_signac_flow(make_study: Any) -> N
     queue_up(study, known_as(study, theirs, "third"), ("third", theirs))
     write_status(study, known_as(study, theirs, "third"))
     assert [state for (name, _), state in states(study).items() if name == "third"] == ["queued"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "environment", "submit", "line"),
+    [("pbs", "DefaultPBSEnvironment", "qsub", "#PBS -N"), ("lsf", "DefaultLSFEnvironment", "bsub", "#BSUB -J")],
+)
+def test_other_schedulers_have_it_under_the_same_names(
+    make_study: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    environment: str,
+    submit: str,
+    line: str,
+) -> None:
+    fake = put_on_path(kind, tmp_path, monkeypatch)
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", environment)
+    study = make_study(BODY, *POINTS[:2])
+    queued, _ = study.make_jobs()
+    name = known_as(study, queued, "first")
+    script = study.path / "submitted.sh"
+    call = f"{sys.executable} {study.path}/project.py run -o first -j {queued}"
+    script.write_text(f"#!/bin/bash\n{line} {name}\nset -e\ncd {study.path}\n{call}\n")
+    with script.open() as text:
+        words = [submit, script] if kind == "pbs" else [submit]
+        subprocess.run(words, stdin=text, check=True, capture_output=True, cwd=study.path)
+    write_status(study, name)
+    study.cli("submit", "-o", "first")
+    assert len(fake.jobs()) == 2
+    while fake.advance():
+        pass
+    assert {state for (operation, _), state in states(study).items() if operation == "first"} == {"completed"}
 
 
 def test_what_was_in_a_bundle_before_is_known_on_its_own(make_study: Any, fake_slurm: FakeScheduler) -> None:

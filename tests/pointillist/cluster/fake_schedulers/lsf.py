@@ -114,4 +114,4 @@ def _record(job: Job, unknown: str) -> dict[str, str]:
 
 def job_environment(job: Job) -> dict[str, str]:
     """What LSF puts into a job's environment."""
-    return {"LSB_JOBID": job["base"], "LSB_JOBINDEX": str(job["index"] or 0)}
+    return {"LSB_JOBID": job["base"], "LSB_JOBINDEX": str(job["index"] or 0), "LSB_JOBNAME": job["name"]}

@@ -121,7 +121,7 @@ def _record(job: Job, unknown: str) -> dict[str, Any]:
 
 def job_environment(job: Job) -> dict[str, str]:
     """What PBS puts into a job's environment."""
-    own = {"PBS_JOBID": job["base"] + _SERVER}
+    own = {"PBS_JOBID": job["base"] + _SERVER, "PBS_JOBNAME": job["name"]}
     if job["index"] is not None:
         own["PBS_ARRAY_INDEX"] = str(job["index"])
     return own
