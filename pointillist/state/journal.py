@@ -125,7 +125,8 @@ class Journal:
 
     def attempts_at(self, operation: str, aggregate_id: str) -> list[Attempt]:
         """Return the attempts at one task in the order they started."""
-        return [one for one in self.attempts() if (one.operation, one.aggregate_id) == (operation, aggregate_id)]
+        key = operation, aggregate_id
+        return sorted((one for one in self._read().values() if (one.operation, one.aggregate_id) == key), key=_order)
 
     def failed(self) -> list[TaskKey]:
         """Return the operation and aggregate id of each task whose last attempt failed."""
