@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointillist.errors import EXIT_OK
-from pointillist.execution.sharing.exporting import DamagedError, export
-from pointillist.execution.sharing.packing import SUFFIXES
+from pointillist.sharing.exporting import DamagedError, export
+from pointillist.sharing.packing import SUFFIXES
 from pointillist.wording import counted
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointillist.errors import EXIT_OK
-from pointillist.execution.sharing.packing import unpack
+from pointillist.sharing.packing import unpack
 from pointillist.wording import counted
 
 if TYPE_CHECKING:

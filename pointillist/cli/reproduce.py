@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.cli.tables import Cell, Styled, Table, has_colour, render
 from pointillist.errors import EXIT_FAILED, EXIT_OK, PointillistError
-from pointillist.execution.sharing.reproduction import (
+from pointillist.sharing.reproduction import (
     GOOD,
     OUTSIDE,
     Reproduced,
@@ -28,7 +28,7 @@ from pointillist.execution.sharing.reproduction import (
     operations_needed,
     reproduce,
 )
-from pointillist.execution.sharing.scratch import make_scratch
+from pointillist.sharing.scratch import make_scratch
 
 if TYPE_CHECKING:
     from pointillist.study import Study

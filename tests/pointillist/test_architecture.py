@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ["definition", "state", "execution", "cli", "cluster"]
+ROOMS = ["definition", "state", "execution", "sharing", "cli", "cluster"]
 ENGINE = sorted((ROOT / "pointillist").rglob("*.py"))
 DOORS = ["aggregates", "directives", "environment", "environments", "hooks", "labels", "scheduling", "template", "util"]
 
@@ -51,11 +51,12 @@ def file_of(module: str, files: Collection[str]) -> str:
 def test_rooms_import_downwards_only(path: Path) -> None:
     room = path.relative_to(ROOT / "pointillist").parts[0]
     forbidden = {
-        "definition": {"state", "execution", "cli", "cluster", "study", "project"},
-        "state": {"execution", "cli", "cluster", "study", "project"},
-        "execution": {"cli", "study", "project"},
+        "definition": {"state", "execution", "sharing", "cli", "cluster", "study", "project"},
+        "state": {"execution", "sharing", "cli", "cluster", "study", "project"},
+        "execution": {"sharing", "cli", "study", "project"},
+        "sharing": {"execution", "cli", "cluster", "study", "project"},
         "cli": {"study", "project"},
-        "cluster": {"definition", "state", "execution", "cli", "study", "project"},
+        "cluster": {"definition", "state", "execution", "sharing", "cli", "study", "project"},
     }.get(room, set())
     for module in imports_of(path):
         words = module.split(".")

@@ -1,7 +1,7 @@
 """RO-Crate metadata of a study: what it is, who made it, what its files are, and by which attempts they were made.
 
 A Provenance Run Crate, the fullest of the Workflow Run profiles: the project file is the workflow, operations are its
-steps, and each attempt of the journal is an action (:mod:`pointillist.execution.sharing.crate_actions`). Made with the
+steps, and each attempt of the journal is an action (:mod:`pointillist.sharing.crate_actions`). Made with the
 ``rocrate`` library, which is imported here only.
 """
 
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.elsewhere import Archived
 from pointillist.errors import PointillistError
-from pointillist.execution.sharing.citation import read_citation
-from pointillist.execution.sharing.crate_actions import Actions, iso
-from pointillist.execution.sharing.libraries import needed_for_metadata
-from pointillist.execution.sharing.packing import Content
+from pointillist.sharing.citation import read_citation
+from pointillist.sharing.crate_actions import Actions, iso
+from pointillist.sharing.libraries import needed_for_metadata
+from pointillist.sharing.packing import Content
 
 if TYPE_CHECKING:
     from pointillist.state.plan import Plan

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pointillist.definition.elsewhere import matches
 from pointillist.errors import EXIT_FAILED, PointillistError
-from pointillist.execution.sharing.crate import METADATA, about_study, metadata
-from pointillist.execution.sharing.packing import MANIFEST, Content, pack, suffix_of
+from pointillist.sharing.crate import METADATA, about_study, metadata
+from pointillist.sharing.packing import MANIFEST, Content, pack, suffix_of
 from pointillist.state.tasks import State
 from pointillist.wording import counted
 

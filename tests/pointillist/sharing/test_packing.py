@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pointillist.execution.sharing.packing import MANIFEST, SUFFIXES, ArchiveError, pack, unpack
+from pointillist.sharing.packing import MANIFEST, SUFFIXES, ArchiveError, pack, unpack
 
 FILES = {"b/two.txt": b"2", "a.txt": b"1" * 5000, "b/c/drei ü.txt": "ü".encode()}
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.elsewhere import Reproduction, matches
 from pointillist.errors import SelectionError
-from pointillist.execution.sharing.scratch import STATEPOINT, Scratch, Stamps, files_in, stamps_in
+from pointillist.sharing.scratch import STATEPOINT, Scratch, Stamps, files_in, stamps_in
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import State
 

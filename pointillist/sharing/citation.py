@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pointillist.errors import PointillistError
-from pointillist.execution.sharing.libraries import needed_for_metadata
+from pointillist.sharing.libraries import needed_for_metadata
 
 CITATION = "CITATION.cff"
 _PLAIN = {
