@@ -176,7 +176,7 @@ def gather(project: Study, arguments: argparse.Namespace) -> Status:
     tasks = _narrowed(plan, everything if is_whole else list(filter(selection.wants, everything)), arguments)
     job_ids = [i for i in plan.workspace.job_ids if chosen is None or i in chosen]
     counts = [count_group(plan, group, chosen) for group in groups]
-    return Status(plan, tasks, job_ids, counts, worn_labels(plan, job_ids), tasks is everything)
+    return Status(plan, tasks, job_ids, counts, *worn_labels(plan, job_ids), tasks is everything)
 
 
 def _narrowed(plan: Plan, tasks: Collection[Task], arguments: argparse.Namespace) -> Collection[Task]:

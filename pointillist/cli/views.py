@@ -47,6 +47,8 @@ class Status:
     job_ids: list[str]
     groups: list[GroupCount] = field(default_factory=list)
     labels: dict[str, list[str]] = field(default_factory=dict)
+    label_names: list[str] = field(default_factory=list)
+    """Of the labels that are worn by their names, or by no job: others give texts of their own."""
     is_whole: bool = False
     """Whether it is about every task of the plan: then they are counted without a look at each."""
 
@@ -71,18 +73,26 @@ class Status:
         return list(errors.values())
 
 
-def worn_labels(plan: Plan, job_ids: Iterable[str]) -> dict[str, list[str]]:
-    """Return the labels of each job; a job whose label can't be worked out is noted as an error of the plan."""
+def worn_labels(plan: Plan, job_ids: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the labels of each job, and the names of labels that give no other texts.
+
+    A job whose label can't be worked out is noted as an error of the plan.
+    """
     worn: dict[str, list[str]] = {}
-    for job_id in job_ids if plan.definition.labels else ():
+    given: dict[str, set[str]] = {label.name: set() for label in plan.definition.labels}
+    for job_id in job_ids if given else ():
         texts = set()
         for label in plan.definition.labels:
             try:
-                texts.add(label.of(plan.facts, job_id))
+                text = label.of(plan.facts, job_id)
             except (BrokenJobError, UserConditionError) as error:
                 plan.errors[label.name, job_id] = error
-        worn[job_id] = sorted(text for text in texts if text is not None)
-    return worn
+                continue
+            if text is not None:
+                texts.add(text)
+                given[label.name].add(text)
+        worn[job_id] = sorted(texts)
+    return worn, [name for name, texts in given.items() if texts <= {name}]
 
 
 def count_group(plan: Plan, group: Group, wanted: frozenset[str] | None) -> GroupCount:
@@ -130,7 +140,7 @@ def group_table(groups: Sequence[GroupCount]) -> Table:
 def label_table(status: Status, *, most: int | None = None) -> tuple[Table, int]:
     """Return the table of labels with the share of jobs that wear each, and how many rows were left out."""
     counts = Counter(text for worn in status.labels.values() for text in worn)
-    order = [label.name for label in status.plan.definition.labels]
+    order = status.label_names
     jobs = len(status.job_ids)
     texts = sorted({*counts, *order}, key=lambda t: (order.index(t) if t in order else len(order), t))
     rows = []

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,21 @@ def test_groups_are_counted(study) -> None:
     assert row.split() == ["both", "first,", "second", "4", "0", "3"]
     (group,) = json.loads(study.cli("status", "--json", "-o", "both").stdout)["groups"]
     assert group == {"name": "both", "operations": ["first", "second"], "aggregates": 4, "completed": 0, "eligible": 3}
+
+
+def test_a_label_that_gives_texts_has_a_row_for_each_and_none_of_its_own(make_study: Any) -> None:
+    body = """
+    @Project.label
+    def progress(job):
+        return f"{job.sp.x} of 2"
+
+    @Project.label
+    def never(job):
+        return False
+    """
+    shown = make_study(body, {"x": 1}, {"x": 2}).cli("status").stdout
+    rows = [line.split("░")[0].split("█")[0].strip() for line in shown.splitlines() if "%" in line]
+    assert rows == ["never", "1 of 2", "2 of 2"]
 
 
 def test_overview_may_be_shortened(study) -> None:
