@@ -6,11 +6,11 @@ history, not results.
 
 Every line has ``event`` (``start``, ``end``, ``usage`` or ``withdrawn``) and ``time`` (seconds since 1970, UTC). All
 but a usage have the ``attempt``. A start also has ``operation``, ``aggregate``, ``log`` (relative to the project),
-``host``, ``pid``, for a batch the ``batch`` it belongs to, and on a cluster the ``cluster_job`` it was made in; an end
-has ``outcome``, ``exit_code``, ``message``, of a failure the ``fingerprint`` of its inputs, ``cpu_s`` and
-``peak_memory_bytes``, ``began`` when the attempt waited for another after its start was recorded, and ``aggregate``
-when that has got another id from the attempt. For a batch the usage comes on a line of its own, with the ``attempts``
-it is for. What was withdrawn never began.
+``host``, ``pid``, its ``number`` when others at the task were known, for a batch the ``batch`` it belongs to, and on a
+cluster the ``cluster_job`` it was made in; an end has ``outcome``, ``exit_code``, ``message``, of a failure the
+``fingerprint`` of its inputs, ``cpu_s`` and ``peak_memory_bytes``, ``began`` when the attempt waited for another after
+its start was recorded, and ``aggregate`` when that has got another id from the attempt. For a batch the usage comes on
+a line of its own, with the ``attempts`` it is for. What was withdrawn never began.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class Attempt:
     """The most memory its process had; of a batch that of the whole batch."""
     cluster_job: Place | None = None
     """The cluster job it was made in; None outside of one."""
+    number: int = 1
+    """How many attempts at the task were known when it started, this one included: clocks may be set back."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the attempt as plain data."""
@@ -116,7 +118,7 @@ class Journal:
 
     def attempts(self) -> list[Attempt]:
         """Return all attempts in the order they started."""
-        return sorted(self._read().values(), key=_order)
+        return sorted(self._read().values(), key=lambda attempt: (attempt.started, attempt.id))
 
     def last(self, operation: str, aggregate_id: str) -> Attempt | None:
         """Return the last attempt at a task."""
@@ -126,7 +128,7 @@ class Journal:
     def attempts_at(self, operation: str, aggregate_id: str) -> list[Attempt]:
         """Return the attempts at one task in the order they started."""
         key = operation, aggregate_id
-        return sorted((one for one in self._read().values() if (one.operation, one.aggregate_id) == key), key=_order)
+        return sorted((one for one in self._read().values() if (one.operation, one.aggregate_id) == key), key=_rank)
 
     def failed(self) -> list[TaskKey]:
         """Return the operation and aggregate id of each task whose last attempt failed."""
@@ -208,9 +210,10 @@ class Journal:
         if event == "start":
             attempt_id, operation, aggregate_id = record["attempt"], record["operation"], record["aggregate"]
             log, host, batch, pid = record["log"], record["host"], record.get("batch"), record["pid"]
+            number = record.get("number", 1)
             _check(
                 times=(record["time"],),
-                numbers=(pid,),
+                numbers=(pid, number),
                 texts=(attempt_id, operation, aggregate_id, log, host, batch or ""),
             )
             if attempt_id in self._attempts:
@@ -218,8 +221,9 @@ class Journal:
             place = Place.of(record["cluster_job"]) if "cluster_job" in record else None
             writer = attempt_id.rpartition("-")[0] if session is None else session
             self._attempts[attempt_id] = attempt = Attempt(
-                attempt_id, operation, aggregate_id, writer, record["time"], log, host, pid, batch, cluster_job=place
+                attempt_id, operation, aggregate_id, writer, record["time"], log, host, pid, batch
             )
+            attempt.cluster_job, attempt.number = place, number
             self._note_last(attempt)
         elif event == "end" and record["attempt"] in self._attempts:
             self._take_end(self._attempts[record["attempt"]], record)
@@ -252,7 +256,7 @@ class Journal:
     def _note_last(self, attempt: Attempt) -> None:
         key = attempt.operation, attempt.aggregate_id
         last = self._last.get(key)
-        if last is None or _order(last) <= _order(attempt):
+        if last is None or _rank(last) <= _rank(attempt):
             self._last[key] = attempt
 
     def _drop(self, attempt_ids: Iterable[str]) -> None:
@@ -282,6 +286,7 @@ class JournalWriter:
     def start(self, operation: str, aggregate_id: str, *, log: str, batch: str | None = None) -> Attempt:
         """Record that an attempt starts."""
         self._count += 1
+        last = self._journal.last(operation, aggregate_id)
         attempt = Attempt(
             f"{self._session.id}-{self._count}",
             operation,
@@ -293,6 +298,7 @@ class JournalWriter:
             os.getpid(),
             batch,
             cluster_job=self._place,
+            number=1 if last is None else last.number + 1,
         )
         record: dict[str, Any] = {
             "event": "start",
@@ -306,6 +312,8 @@ class JournalWriter:
         }
         if batch:
             record["batch"] = batch
+        if attempt.number > 1:
+            record["number"] = attempt.number
         if self._place is not None:
             record["cluster_job"] = self._place.as_json()
         self._file.append(record)
@@ -376,8 +384,8 @@ class JournalWriter:
             gather(self._journal.path, Sessions(os.path.dirname(self._journal.path)).is_alive)
 
 
-def _order(attempt: Attempt) -> tuple[float, str]:
-    return attempt.started, attempt.id
+def _rank(attempt: Attempt) -> tuple[int, float, str]:
+    return attempt.number, attempt.started, attempt.id
 
 
 def _check(*, times: Iterable[float], numbers: Iterable[float | None], texts: Iterable[str]) -> None:

@@ -43,12 +43,13 @@ def execute(project: Study, operation: Operation, ids: Sequence[str]) -> int:
         When another process works on one of the tasks.
     """
     workspace = project.read_workspace()
+    aggregates = list(_aggregates(workspace, operation, ids))
     sessions = project.sessions()
     session = sessions.open()
-    journal = JournalWriter(project.journal(), session)
+    journal = JournalWriter(project.journal([aggregate.id for aggregate in aggregates]), session)
     code = EXIT_OK
     try:
-        for aggregate in _aggregates(workspace, operation, ids):
+        for aggregate in aggregates:
             if _is_part_of_a_run(sessions, operation, aggregate):
                 # Whoever started us has claimed the task and records how it ends.
                 exit_code, _, moved = _execute(workspace, operation, aggregate, project.path)

@@ -64,6 +64,7 @@ def test_what_a_process_has_recorded_itself_is_known_beside_what_others_record_m
     other = Sessions(str(tmp_path)).open()
     writer_elsewhere = JournalWriter(Journal(str(tmp_path / "journal")), other)
     elsewhere = writer_elsewhere.start("work", "c", log="")
+    journal.catch_up()
     assert journal.attempts() == [kept, elsewhere]
     writer.end(kept, Outcome.FAILED, exit_code=1)
     writer_elsewhere.end(elsewhere, Outcome.FAILED, exit_code=2)
