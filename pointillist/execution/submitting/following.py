@@ -304,10 +304,17 @@ def follow(project: Study) -> Following | None:
     if os.environ.get(SUBMISSION_VARIABLE):
         return None
     ledger = ledger_of(project)
+    if _is_within(ledger):
+        return None
     inherit(project, ledger)
-    if not os.path.isdir(ledger.path) or any(ledger.find(os.environ.get(name, "")) for name in NAME_VARIABLES):
+    if not os.path.isdir(ledger.path) or _is_within(ledger):
         return None
     asking = Asking(project._environment, project.sessions(), Rests(project.state_folder))
     following = Following(ledger, asking, project.sessions(), project.path)
     following.start()
     return following
+
+
+def _is_within(ledger: Ledger) -> bool:
+    """Whether this process works within a cluster job of the ledger."""
+    return any(ledger.find(os.environ[name]) for name in NAME_VARIABLES if name in os.environ)

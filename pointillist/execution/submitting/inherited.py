@@ -1,24 +1,25 @@
 """Cluster jobs that signac-flow has submitted, before the project came here.
 
 It remembers in the project document (``_status``) what it has handed over, by ids that are the names of cluster jobs,
-and in ``.bundles`` which of them ever went up together. They enter the ledger as submissions of which the scheduler's
-answer was lost: like any of those they are looked for in the queue by their names, then followed or withdrawn. That is
-done once, and again when signac-flow has submitted since: some look at a project with both before they change over.
+and in ``.bundles`` which of them ever went up together. What of that is in the queue enters the ledger, as submissions
+of which the scheduler's answer was lost: like any of those they are found by their names, and followed. That is looked
+for once, and again when the document has changed since: some try a project with both before they change over.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pointillist.execution.submitting.asking import Asking
 from pointillist.state.journal import TaskKey
 from pointillist.state.older import older_ids
+from pointillist.state.rests import Rests
 from pointillist.state.submissions import Ledger, LedgerWriter, Submission
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 _IN_THE_QUEUE = range(4, 8)
 """What signac-flow writes for submitted, held, queued and active."""
+
+_NOBODY = "signac-flow"
+"""The session that has submitted it: none of ours, and none that lives."""
 
 _AGGREGATE = re.compile(r"agg-[0-9a-f]{32}|[0-9a-f]{32}")
 
@@ -43,7 +47,7 @@ def stored_status(project: Study) -> dict[str, int]:
 
 
 def inherit(project: Study, ledger: Ledger) -> None:
-    """Enter into the ledger what signac-flow has left in the queue, unless that was done before.
+    """Enter into the ledger what signac-flow has left in the queue, unless its own record is as it was last time.
 
     Where there is no scheduler nothing is entered: nobody could ever say what became of it.
     """
@@ -51,19 +55,25 @@ def inherit(project: Study, ledger: Ledger) -> None:
     seen = _modified(_document(project))
     if seen is None or seen == _modified(done):
         return
-    status = stored_status(project)
-    queued = {known_as for known_as, code in status.items() if code in _IN_THE_QUEUE}
+    queued = {known_as for known_as, status in stored_status(project).items() if status in _IN_THE_QUEUE}
     scheduler = project._environment.script_scheduler() if queued else None
     if scheduler is None:
         return
-    content = hashlib.sha256(json.dumps(status, sort_keys=True).encode()).hexdigest()
+    candidates = [one for one in _submissions(project, queued, scheduler.name) if not _is_followed(ledger, one)]
+    answer = Asking(project._environment, project.sessions(), Rests(project.state_folder)).ask(candidates)
     # Whoever may only look at the project can submit nothing either.
-    with contextlib.suppress(OSError):
-        if not _says(done, content):
-            _enter(project, ledger, queued, scheduler.name)
-            os.makedirs(ledger.path, exist_ok=True)
-            with open(done, "w") as file:
-                file.write(content)
+    with contextlib.suppress(OSError), contextlib.closing(project.sessions().open()) as session:
+        writer = LedgerWriter(ledger, session, each_at_once=False)
+        for one in candidates:
+            jobs, known = answer.jobs.get(one.name), ledger.find(one.name)
+            # What the scheduler can't be asked about may be there.
+            if jobs is None or any(not job.state.is_final for job in jobs.values()):
+                # What was learnt of an earlier cluster job of that name is not about this one.
+                writer.intend(replace(one, writer=session.id, time=0.0 if known is None else answer.asked))
+        writer.close()
+        os.makedirs(ledger.path, exist_ok=True)
+        with open(done, "w"):
+            pass
         os.utime(done, ns=(seen, seen))
 
 
@@ -78,27 +88,18 @@ def _modified(path: str) -> int | None:
         return None
 
 
-def _says(path: str, content: str) -> bool:
-    try:
-        with open(path) as file:
-            return file.read() == content
-    except FileNotFoundError:
-        return False
+def _submissions(project: Study, queued: set[str], scheduler: str) -> Iterator[Submission]:
+    """Yield the cluster jobs that may be in the queue; nobody has written down when they were submitted."""
+    tasks, environment = _tasks_of(project, queued), project._environment.__name__
+    for name, ids in _cluster_jobs(project, queued):
+        element = [key for known_as in ids for key in tasks.get(known_as, ())]
+        if element:
+            yield Submission(name, _NOBODY, 0.0, scheduler, environment, [element], False, "", "", {})
 
 
-def _enter(project: Study, ledger: Ledger, queued: set[str], scheduler: str) -> None:
-    tasks = _tasks_of(project, queued)
-    environment = project._environment.__name__
-    with contextlib.closing(project.sessions().open()) as session:
-        writer = LedgerWriter(ledger, session, each_at_once=False)
-        for name, ids in _cluster_jobs(project, queued):
-            known = ledger.find(name)
-            element = [key for known_as in ids for key in tasks.get(known_as, ())]
-            if element and not (known is not None and known.is_open):
-                # What was learnt of an earlier cluster job of that name is not about this one.
-                now = 0.0 if known is None else time.time()
-                writer.intend(Submission(name, session.id, now, scheduler, environment, [element], False, "", "", {}))
-        writer.close()
+def _is_followed(ledger: Ledger, one: Submission) -> bool:
+    known = ledger.find(one.name)
+    return known is not None and known.is_open
 
 
 def _tasks_of(project: Study, ids: set[str]) -> dict[str, list[TaskKey]]:

@@ -201,11 +201,14 @@ def test_what_went_up_a_second_time_is_told_from_the_first(
     assert len(fake_slurm.jobs()) == 2
 
 
-def test_what_is_submitted_after_a_first_look_is_known_as_well(make_study: Any, fake_slurm: FakeScheduler) -> None:
+@pytest.mark.parametrize("known_before", [1, 2])
+def test_what_is_submitted_after_a_first_look_is_known_as_well(
+    make_study: Any, fake_slurm: FakeScheduler, known_before: int
+) -> None:
     study = make_study(BODY, *POINTS[:3])
     again, also, free = study.make_jobs()
     names = [known_as(study, job_id, "first") for job_id in (again, also)]
-    write_status(study, names[0])
+    write_status(study, *names[:known_before])
     assert states(study)["first", again] == "eligible", "what stands there has long left the queue"
     for name, job_id in zip(names, (again, also), strict=True):
         queue_up(study, name, ("first", job_id))
