@@ -195,9 +195,9 @@ class Launcher:
         ``moved`` takes the new ids of jobs that get another state point.
         """
         operation: Operation = self._plan.definition.operations[name]
+        jobs = [self._plan.workspace.job(i) for i in job_ids]
         before = {key: os.environ.get(key) for key in env}
         os.environ.update(env)
-        jobs = [self._plan.workspace.job(i) for i in job_ids]
         try:
             operation.work(jobs)
         finally:
