@@ -6,11 +6,12 @@ history, not results.
 
 Every line has ``event`` (``start``, ``end``, ``usage`` or ``withdrawn``) and ``time`` (seconds since 1970, UTC). All
 but a usage have the ``attempt``. A start also has ``operation``, ``aggregate``, ``log`` (relative to the project),
-``host``, ``pid``, its ``number`` when others at the task were known, for a batch the ``batch`` it belongs to, and on a
-cluster the ``cluster_job`` it was made in; an end has ``outcome``, ``exit_code``, ``message``, of a failure the
-``fingerprint`` of its inputs, ``cpu_s`` and ``peak_memory_bytes``, ``began`` when the attempt waited for another after
-its start was recorded, and ``aggregate`` when that has got another id from the attempt. For a batch the usage comes on
-a line of its own, with the ``attempts`` it is for. What was withdrawn never began.
+``host``, ``pid``, its ``number`` when others at the task were known, the ``inode`` of its job's folder, for a batch the
+``batch`` it belongs to, and on a cluster the ``cluster_job`` it was made in; an end has ``outcome``, ``exit_code``,
+``message``, of a failure the ``fingerprint`` of its inputs, ``cpu_s`` and ``peak_memory_bytes``, ``began`` when the
+attempt waited for another after its start was recorded, and ``aggregate`` when that has got another id from the
+attempt. For a batch the usage comes on a line of its own, with the ``attempts`` it is for. What was withdrawn never
+began.
 """
 
 from __future__ import annotations
@@ -82,10 +83,12 @@ class Attempt:
     """The cluster job it was made in; None outside of one."""
     number: int = 1
     """How many attempts at the task were known when it started, this one included: clocks may be set back."""
+    inode: int = 0
+    """The number of its job's folder, by which it is found again under another name; 0 where it is not known."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the attempt as plain data."""
-        values = {name: getattr(self, name) for name in self.__slots__}
+        values = {name: getattr(self, name) for name in self.__slots__ if name != "inode"}
         return values | {"cluster_job": self.cluster_job.as_json() if self.cluster_job else None}
 
 
@@ -210,10 +213,10 @@ class Journal:
         if event == "start":
             attempt_id, operation, aggregate_id = record["attempt"], record["operation"], record["aggregate"]
             log, host, batch, pid = record["log"], record["host"], record.get("batch"), record["pid"]
-            number = record.get("number", 1)
+            number, inode = record.get("number", 1), record.get("inode", 0)
             _check(
                 times=(record["time"],),
-                numbers=(pid, number),
+                numbers=(pid, number, inode),
                 texts=(attempt_id, operation, aggregate_id, log, host, batch or ""),
             )
             if attempt_id in self._attempts:
@@ -223,7 +226,7 @@ class Journal:
             self._attempts[attempt_id] = attempt = Attempt(
                 attempt_id, operation, aggregate_id, writer, record["time"], log, host, pid, batch
             )
-            attempt.cluster_job, attempt.number = place, number
+            attempt.cluster_job, attempt.number, attempt.inode = place, number, inode
             self._note_last(attempt)
         elif event == "end" and record["attempt"] in self._attempts:
             self._take_end(self._attempts[record["attempt"]], record)
@@ -283,8 +286,10 @@ class JournalWriter:
         self._file = Appender(os.path.join(journal.path, f"{session.id}{SUFFIX}"))
         self._count = 0
 
-    def start(self, operation: str, aggregate_id: str, *, log: str, batch: str | None = None) -> Attempt:
-        """Record that an attempt starts."""
+    def start(
+        self, operation: str, aggregate_id: str, *, log: str, batch: str | None = None, inode: int = 0
+    ) -> Attempt:
+        """Record that an attempt starts; ``inode`` is the number of its job's folder, where it has one job."""
         self._count += 1
         last = self._journal.last(operation, aggregate_id)
         attempt = Attempt(
@@ -299,6 +304,7 @@ class JournalWriter:
             batch,
             cluster_job=self._place,
             number=1 if last is None else last.number + 1,
+            inode=inode,
         )
         record: dict[str, Any] = {
             "event": "start",
@@ -314,6 +320,8 @@ class JournalWriter:
             record["batch"] = batch
         if attempt.number > 1:
             record["number"] = attempt.number
+        if inode:
+            record["inode"] = inode
         if self._place is not None:
             record["cluster_job"] = self._place.as_json()
         self._file.append(record)

@@ -283,6 +283,18 @@ class Plan:
             self.workspace.survey()
             self.facts.begin()
             self._is_surveyed = True
+            self._follow_moved()
+
+    def _follow_moved(self) -> None:
+        """Find the jobs again that another session has given another state point while it is still at work on them."""
+        moved = {}
+        for key, session in self._running.items():
+            if not self.workspace.has_folder(key[1]) and (attempt := self.journal.last(*key)) and attempt.inode:
+                moved[attempt.inode] = key[0], session
+        if moved:
+            for inode, job_id in self.workspace.ids_by_inode(moved).items():
+                operation, session = moved[inode]
+                self._running[operation, job_id] = session
 
     def _tasks_by_id(self, operation: Operation) -> dict[str, Task]:
         """Return the tasks of an operation on several jobs."""

@@ -199,6 +199,22 @@ class Workspace:
         """Say whether there is a job folder of this name, readable or not; looks at nothing else."""
         return bool(_JOB_ID.fullmatch(job_id)) and os.path.lexists(os.path.join(self.path, job_id))
 
+    def inode(self, job_id: str) -> int:
+        """Return the number that a job's folder keeps when it is renamed; 0 when it is not there."""
+        try:
+            return os.stat(os.path.join(self.path, job_id)).st_ino
+        except OSError:
+            return 0
+
+    def ids_by_inode(self, inodes: Collection[int]) -> dict[int, str]:
+        """Return which job folders have some numbers."""
+        try:
+            with os.scandir(self.path) as entries:
+                found = {entry.inode(): entry.name for entry in entries if entry.inode() in inodes}
+        except OSError:
+            return {}
+        return {inode: name for inode, name in found.items() if _JOB_ID.fullmatch(name)}
+
     def has_job(self, job_id: str) -> bool:
         """Say whether there is a job of this id that can be read; looks at nothing else."""
         return self.has_folder(job_id) and self._has_statepoint(job_id)

@@ -54,7 +54,8 @@ class Attempts:
         """Record that tasks are about to begin; nothing begins before that is written."""
         log = work.log.removeprefix(self._above)
         for task_id, task in work.tasks.items():
-            work.attempts[task_id] = self._journal.start(*task.key, log=log, batch=work.batch)
+            inode = self._plan.workspace.inode(task_id) if task.operation.aggregator.is_single else 0
+            work.attempts[task_id] = self._journal.start(*task.key, log=log, batch=work.batch, inode=inode)
 
     def end(self, work: Work, task_id: str, task: Task, outcome: Outcome, ended: Ended, message: str) -> Attempt:
         """Record how a task ended; ``task`` is on the jobs as they are now."""

@@ -92,6 +92,35 @@ def test_two_runs_that_retry_what_failed_try_each_task_once(make_study, monkeypa
     assert states == ["failed"] * 6
 
 
+def test_a_job_that_gets_another_state_point_is_still_being_worked_on(make_study, monkeypatch) -> None:
+    study = make_study(
+        """
+        import os, time
+        @Project.post.isfile("a")
+        @Project.operation
+        def work(job):
+            job.sp.y = 1
+            with open("starts", "a") as file:
+                file.write(f"{job.id}\\n")
+            while os.path.exists("hold"):
+                time.sleep(0.02)
+            open(job.fn("a"), "w").close()
+        """,
+        {"x": 0},
+    )
+    (study.path / "hold").touch()
+    run = study.start("run")
+    until(lambda: starts(study))
+    (job_id,) = study.make_jobs()
+    assert starts(study) == [job_id]
+    assert "being worked on by another process" in study.cli("run").stderr
+    (task,) = json.loads(study.cli("status", "--json").stdout)["tasks"]
+    assert (task["aggregate"], task["state"]) == (job_id, "running")
+    (study.path / "hold").unlink()
+    run.communicate(timeout=60)
+    assert starts(study) == [job_id]
+
+
 def test_a_task_that_a_run_tries_again_is_left_to_whoever_has_done_it_meanwhile(make_study) -> None:
     study = make_study(
         """
