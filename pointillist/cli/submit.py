@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=0,
         default=1,
         metavar="N",
-        help="N tasks to one cluster job; without N, or with 0, all of them to one",
+        help="N tasks of an operation to one cluster job; without N, or with 0, all tasks of all operations to one",
     )
     shape.add_argument(
         "-p",

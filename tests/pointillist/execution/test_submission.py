@@ -87,6 +87,15 @@ def test_different_needs_go_up_apart_and_bundles_of_equals_are_formed_first() ->
     assert [len(one.elements) for one in parcels_of(elements)] == [2, 2]
 
 
+def test_bundles_of_a_number_hold_one_operation_and_the_bundle_of_all_holds_several() -> None:
+    both = [*tasks("a", 2), *tasks("b", 2)]
+    held = lambda **how: [  # noqa: E731
+        [line.operation.name for line in element.lines] for element in elements_of(both, needs_of=plain, **how)
+    ]
+    assert held(bundle=4) == [["a", "a"], ["b", "b"]]
+    assert held(bundle=None) == [["a", "a", "b", "b"]]
+
+
 def test_bundle_of_a_batch_is_one_line_and_of_others_one_each() -> None:
     (batch,) = elements_of(tasks("a", 6, batch=True), needs_of=plain, bundle=None)
     assert [len(line.tasks) for line in batch.lines] == [6]
