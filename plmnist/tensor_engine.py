@@ -26,12 +26,17 @@ __all__ = ["fit"]
 
 
 class _Buffers:
-    """Where a step on `n` images puts its results. Views that a step needs are made once."""
+    """Where a step on `n` images puts its results. Views that a step needs are made once.
+
+    Each is an allocation of its own, aligned like autograd's results: on some processors the last bits of a product
+    depend on that.
+    """
 
     def __init__(self, n: int, num_pixels: int, hidden_size: int, device: torch.device) -> None:
         self.images = torch.empty(n, num_pixels, device=device)
-        self.hidden1, self.d_hidden1 = torch.empty(2, n, hidden_size, device=device)
-        self.hidden2, self.d_hidden2 = torch.empty(2, n, hidden_size, device=device)
+        self.hidden1, self.d_hidden1, self.hidden2, self.d_hidden2 = (
+            torch.empty(n, hidden_size, device=device) for _ in range(4)
+        )
         self.d_hidden1_t, self.d_hidden2_t = self.d_hidden1.t(), self.d_hidden2.t()
         self.logits = torch.empty(n, NUM_CLASSES, device=device)
         self.logits_t = self.logits.t()

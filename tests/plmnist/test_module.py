@@ -7,6 +7,7 @@ import torch
 
 pl = pytest.importorskip("lightning.pytorch")
 
+from plmnist.evaluation import one_thread  # noqa: E402
 from plmnist.model import Network, initialise  # noqa: E402
 from plmnist.module import LitMNIST, fit  # noqa: E402
 from plmnist.training import train  # noqa: E402
@@ -50,7 +51,8 @@ def test_csv_log_agrees_with_the_history(digits, make_config, tmp_path):
     config = make_config(num_epochs=2)
     network = make_network(digits, drop=config.dropout_prob)
     rows = []
-    fit(network, config, digits, rows.append, log_dir=tmp_path)
+    with one_thread():
+        fit(network, config, digits, rows.append, log_dir=tmp_path)
     assert rows == list(train(config, data=digits).history)
     (log,) = tmp_path.rglob("metrics.csv")
     logged = list(csv.DictReader(log.read_text().splitlines()))

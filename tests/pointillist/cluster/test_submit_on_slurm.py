@@ -139,6 +139,8 @@ def ended_badly(
     slurm.run(*(word.format(id=cluster_id) for word in command))
     until(lambda: slurm.queue() in ([], ["PENDING"]))
     (study.path / "sleep").unlink()
+    # Slurm calls it ended a moment before the last process of the task is gone, and until then it runs.
+    until(lambda: states(study) != {"first": {"running"}})
     return str(study.cli("status").stderr)
 
 

@@ -142,7 +142,7 @@ def test_what_could_be_submitted_is_a_line_for_each_group(project: Study) -> Non
     project.open_job({"x": 5}).init()  # no pair has a single job
     jobs = [(project.open_job({"x": x}),) for x in (0, 1)]
     lines = {line.name: line for line in project._get_submission_operations(jobs)}
-    assert list(lines) == ["make", "both"]
+    assert list(lines) == ["both", "make"]
     assert lines["both"]._jobs == jobs[0]
     assert f"run -o both -j {jobs[0][0].id}" in lines["both"].cmd
     assert (lines["both"].directives["np"], lines["make"].directives["np"]) == (2, 2)
