@@ -199,7 +199,7 @@ def _refusals(prepared: Prepared) -> int:
 
 
 def _summary(prepared: Prepared) -> str:
-    cores, gpus = prepared.hours(lambda one: one.cores), prepared.hours(lambda one: one.total_gpus)
+    cores, gpus = prepared.hours(lambda one: one.cores), prepared.hours(lambda one: one.gpus)
     text = f"{counted(prepared.tasks, 'task')} in {counted(prepared.cluster_jobs, 'cluster job')}"
     text += f" ({counted(len(prepared.parts), 'submission')})"
     cost = [

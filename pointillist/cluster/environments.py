@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from pointillist.cluster.clusters import CLUSTERS
 from pointillist.cluster.errors import EnvironmentNotFound, RequestError
 from pointillist.cluster.older_partitions import PartitionConfig
-from pointillist.cluster.partitions import Cluster, choose_partition
+from pointillist.cluster.partitions import Cluster, choose_partition, taken
 from pointillist.cluster.schedulers import scheduler_class
 from pointillist.cluster.schedulers.base import Scheduler
 from pointillist.cluster.schedulers.requests import Request
@@ -209,6 +209,15 @@ class ComputeEnvironment:
         from dataclasses import replace
 
         return replace(request, partition=choose_partition(cls.cluster, request).name)
+
+    @classmethod
+    def taken(cls, request: Request) -> tuple[int, int]:
+        """Return the cores and the GPUs that a request takes up in its partition: more than it asks for where that
+        gives only whole nodes away."""
+        for partition in () if cls.cluster is None else cls.cluster.partitions:
+            if partition.name == request.partition:
+                return taken(partition, request)
+        return request.cores, request.total_gpus
 
     @classmethod
     def filters(cls) -> dict[str, Callable[..., Any]]:

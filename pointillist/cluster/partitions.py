@@ -178,6 +178,17 @@ def choose_partition(cluster: Cluster, request: Request) -> Partition:
     )
 
 
+def taken(partition: Partition, request: Request) -> tuple[int, int]:
+    """Return the cores and the GPUs that a request takes up, and pays for: whole nodes where no less is given away.
+
+    What the partition can't hold, and was sent there all the same, counts as it was asked for.
+    """
+    if not partition.exclusive or why_not(partition, request):
+        return request.cores, request.total_gpus
+    nodes = nodes_needed(partition, request)
+    return nodes * (partition.cpus_per_node or 0) or request.cores, nodes * (partition.gpus_per_node or 0)
+
+
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing} is" if number == 1 else f"{number} {thing}s are"
 

@@ -55,6 +55,9 @@ class Parts:
     """Path relative to the project."""
     elements: list[list[tuple[str, str]]]
     """The tasks of each element; more than the parcel's where groups go up as one."""
+    cores: int
+    gpus: int
+    """What each of its cluster jobs takes up, whole nodes where no less is given away."""
 
     command: str = ""
     """The line that hands the script over; empty where there is no scheduler."""
@@ -104,11 +107,11 @@ class Prepared:
         """How many cluster jobs."""
         return sum(one.cluster_jobs for one in self.parts)
 
-    def hours(self, what: Callable[[Request], int]) -> float | None:
+    def hours(self, what: Callable[[Parts], int]) -> float | None:
         """Return core- or GPU-hours at most; None when some request has no time limit."""
         total = 0.0
         for one in self.parts:
-            count = what(one.request)
+            count = what(one)
             if count and one.request.walltime_s is None:
                 return None
             total += count * one.cluster_jobs * (one.request.walltime_s or 0) / 3600
@@ -246,7 +249,8 @@ class _Maker:
             for element in parcel.elements
         ]
         path = os.path.join(script, f"{file}-{token}.sh")
-        return Parts(parcel, request, text, path, elements, self._submit_command(request, path))
+        cores, gpus = self._environment.taken(request)
+        return Parts(parcel, request, text, path, elements, cores, gpus, self._submit_command(request, path))
 
     def _submit_command(self, request: Request, path: str) -> str:
         if self._scheduler is None:

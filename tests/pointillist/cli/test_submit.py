@@ -190,6 +190,19 @@ def test_group_goes_up_as_one_with_its_options_and_the_sum_of_what_it_needs(
     assert "--num-passes" not in alone
 
 
+def test_cost_is_that_of_whole_nodes_where_a_partition_gives_no_less(
+    make_study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "AnvilEnvironment")
+    study = make_study(GROUPED, *POINTS)
+    shared = study.cli("submit", "-o", "first", "--pretend").stderr
+    assert "3 tasks in 3 cluster jobs (1 submission); at most 6 core-hours." in shared
+    whole = study.cli("submit", "-o", "first", "--partition", "wholenode", "--pretend").stderr
+    assert "3 tasks in 3 cluster jobs (1 submission); at most 384 core-hours." in whole
+    forced = study.cli("submit", "-o", "first", "--partition", "wholenode", "--force", "--pretend").stderr
+    assert "at most 384 core-hours." in forced
+
+
 def test_directive_that_no_template_reads_is_named(make_study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "DefaultSlurmEnvironment")
     study = make_study(GROUPED, *POINTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from pointillist.cluster.partitions import (
     Partition,
     choose_partition,
     nodes_needed,
+    taken,
     why_not,
 )
 from pointillist.cluster.schedulers import SCHEDULERS
@@ -67,6 +69,28 @@ def test_partition_that_is_named_is_checked_too() -> None:
     with pytest.raises(NoPartitionFits) as caught:
         choose_partition(TOY, Request(name="a", partition="shared", gpus=2))
     assert caught.value.reasons == {"shared": "it has no GPUs and 2 GPUs are asked for"}
+
+
+@pytest.mark.parametrize(
+    ("partition", "wish", "expected"),
+    [
+        ("shared", {"processes": 3, "threads_per_process": 2}, (6, 0)),
+        ("whole", {"processes": 3, "threads_per_process": 2}, (16, 0)),
+        ("whole", {"processes": 3, "threads_per_process": 8}, (32, 0)),
+        ("whole", {"processes": 90}, (90, 0)),
+        ("gpu", {"processes": 2, "gpus_per_process": 1}, (2, 2)),
+        ("whole gpu", {"processes": 2, "gpus_per_process": 1}, (16, 4)),
+        ("unknown", {"processes": 2, "gpus_per_process": 1}, (2, 8)),
+    ],
+)
+def test_whole_nodes_are_counted_where_no_less_is_given_away(
+    partition: str, wish: dict[str, Any], expected: tuple[int, int]
+) -> None:
+    known = {one.name: one for one in TOY.partitions} | {
+        "whole gpu": Partition(name="whole gpu", cpus_per_node=16, gpus_per_node=4, exclusive=True),
+        "unknown": Partition(name="unknown", gpus_per_node=8, exclusive=True),
+    }
+    assert taken(known[partition], Request(name="a", **wish)) == expected
 
 
 def test_processes_do_not_straddle_nodes() -> None:
