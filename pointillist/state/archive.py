@@ -40,6 +40,9 @@ def gather(path: str, is_alive: Callable[[str], bool]) -> None:
         with open(os.path.join(path, "gathering"), "wb") as lock:
             # Whoever comes second leaves it to the first.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for name in os.listdir(path):
+                if is_archive(name) and name.endswith(".draft"):  # of one who was killed
+                    os.unlink(os.path.join(path, name))
             archives, files = _kinds(path)
             ended = [name for name in files if not is_alive(name.removesuffix(".jsonl"))]
             for names in (archives, ended):

@@ -15,6 +15,8 @@ from pointillist.cluster.errors import SchedulerNotPresent
 
 QUERY_TIMEOUT_S = 60.0
 SUBMIT_TIMEOUT_S = 120.0
+_LAST_WORDS_S = 1.0
+"""How long to read on what a command has said that was stopped."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,10 @@ def run_command(
             stdout, stderr = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            stdout, stderr = process.communicate()
+            try:
+                stdout, stderr = process.communicate(timeout=_LAST_WORDS_S)
+            except subprocess.TimeoutExpired as held:  # what has left the group keeps the pipes open
+                stdout, stderr = held.stdout or b"", held.stderr or b""
             return Answer(None, _text(stdout), _text(stderr))
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)

@@ -97,6 +97,17 @@ def test_killed_at_any_step_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.
     assert read(tmp_path) == expected
 
 
+def test_draft_of_one_who_was_killed_goes_with_the_next_gathering(tmp_path: Path) -> None:
+    sessions = Sessions(str(tmp_path))
+    for number in range(3):
+        run_session(sessions, tmp_path, str(number))
+    (tmp_path / "journal" / "archive-0123456789abcdef.draft").write_text("{}")
+    for number in range(4):
+        run_session(sessions, tmp_path, str(number))
+    assert list((tmp_path / "journal").glob("*.draft")) == []
+    assert len(read(tmp_path)) == 14
+
+
 def test_a_file_gathered_under_the_eyes_of_a_reader_is_read_in_the_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
