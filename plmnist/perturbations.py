@@ -22,7 +22,7 @@ from plmnist.model import Classifier
 from plmnist.networks import TYPES
 from plmnist.streams import stream, uniform
 
-__all__ = ["ATTACKS", "PGD", "Attack", "FastGradientSign", "Noise", "Target", "climb", "perturb"]
+__all__ = ["ATTACKS", "PGD", "Attack", "FastGradientSign", "Noise", "Target", "climb", "derivative", "perturb"]
 
 
 class Target:
@@ -97,7 +97,7 @@ class Target:
             truth = labels[:, None]
             weights = torch.softmax(logits.detach().scatter(1, truth, -torch.inf), 1).scatter_(1, truth, -1.0)
             # Given the weights as an argument of its own, torch would import half a second's worth of symbolic algebra.
-            (gradient,) = torch.autograd.grad((logits * weights).sum(), pixels)
+            gradient = derivative((logits * weights).sum(), pixels)
         # One cheap pass answers both: is it finite, and which images might have none?
         sums = gradient.flatten(1).sum(1)
         if not sums.sum().isfinite():
@@ -142,6 +142,14 @@ class Attack(Protocol):
         int
             Images whose gradient is zero in every pixel, as far as the attack looked.
         """
+
+
+def derivative(loss: Tensor, pixels: Tensor) -> Tensor:
+    """Return the derivative of a loss by the pixels, shape of `pixels`: zero if the network cuts it off."""
+    if not loss.requires_grad:
+        return torch.zeros_like(pixels)
+    (found,) = torch.autograd.grad(loss, pixels, allow_unused=True)
+    return torch.zeros_like(pixels) if found is None else found
 
 
 def perturb(images: Tensor, direction: Tensor, epsilons: Sequence[float], out: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ FORMAT = 1
 ATTACK_FORMAT = 2
 """Version of an attack's numbers. 2: the whole curve and per-image results."""
 
-CHECK_FORMAT = 2
+CHECK_FORMAT = 3
 """Version of the checks: raised whenever the same network would be judged otherwise. 2: no gradient at all is
-no saturation."""
+no saturation. 3: a rise of accuracy below chance is none; logits beyond float32 are saturated."""
 
 MODEL = "model.safetensors"
 HISTORY = "history.csv"

@@ -57,11 +57,12 @@ def test_sound_evaluation_has_no_warning(network, digits):
     ("spoil", "expected"),
     [
         (lambda z: z * 1e4, {"saturation"}),
+        (lambda z: z * 1e38 * 10, {"saturation"}),
         (lambda z: z + torch.randn_like(z), {"deterministic"}),
         (lambda z: torch.softmax(z, 1), {"logits"}),
         (lambda z: torch.log_softmax(z, 1), {"logits"}),
     ],
-    ids=["saturated", "noisy", "probabilities", "log-probabilities"],
+    ids=["saturated", "beyond float32", "noisy", "probabilities", "log-probabilities"],
 )
 def test_planted_fault_is_caught(network, digits, spoil, expected):
     assert warnings_of(Around(network, spoil).eval(), digits.test) >= expected
@@ -77,6 +78,18 @@ def test_network_without_a_gradient_is_caught(network, digits):
     found = warnings_of(Rounded(network).eval(), digits.test)
     assert "zero gradients" in found
     assert "saturation" not in found  # its gradient is zero in every precision
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [lambda z: z.detach(), lambda z: torch.nn.functional.one_hot(z.argmax(1), 10).to(z)],
+    ids=["detached", "hard"],
+)
+def test_network_cut_off_from_its_pixels_is_caught(network, digits, cut):
+    found = {check.name: check for check in check_evaluation(Around(network, cut).eval(), digits.test)}
+    sentence = "359 of 359 images have a gradient that is zero in every pixel: no attack by the gradient changes them."
+    assert (found["zero gradients"].passed, found["zero gradients"].sentence) == (False, sentence)
+    assert not found["reaches chance"].passed
 
 
 def test_gradient_that_points_the_wrong_way_is_caught(network, digits):
@@ -124,6 +137,11 @@ def test_sentences_admit_what_is_within_the_tolerance(network, digits):
     within = "within the tolerance of 1%."
     assert said(checks._curve(near))["falls with epsilon"] == (True, f"{falls}, but for 3 of 359 images, {within}")
     assert not said(checks._curve(far))["falls with epsilon"][0]
+    # A single step too long may lead back to the right class: dropout 0.9 on the digits, 1.7 % and then 2.8 %.
+    for counts in ((90, 6, 12), (6, 12, 0)):
+        falls_below = said(checks._curve(withstood(*counts)))["falls with epsilon"]
+        assert falls_below == (True, f"{falls}, but for 6 of 359 images, below chance.")
+    assert not said(checks._curve(withstood(90, 6, 36)))["falls with epsilon"][0]
     assert said(checks._curve(withstood(90, 50, 38)))["reaches chance"][1].endswith(f"no more than chance, {within}")
     name = "iterative at least as strong"
     assert said(checks._strength(exact, exact, exact))[name] == (True, "No fewer images withstand FGSM than PGD.")

@@ -75,7 +75,7 @@ def test_a_record_of_an_earlier_version_is_said_to_be_that_and_not_damaged(root)
     made = hashlib.sha256((folder / "checks.json").read_bytes()).hexdigest()
     edit(folder / "provenance/checks.json", lambda record: record["outputs"].update({"checks.json": made}))
     sentence = (
-        "checks.json was made by an earlier version of plmnist: it has format 1, this one makes 2 "
+        "checks.json was made by an earlier version of plmnist: it has format 1, this one makes 3 "
         "(Remove it and run again.)"
     )
     assert verify_folder(folder) == [sentence]
