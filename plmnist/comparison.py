@@ -17,6 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from plmnist.config import ATTACKS
+from plmnist.results import ATTACK_FILES, ATTACK_RECORDS
+
 __all__ = [
     "COMPARATORS",
     "Comparison",
@@ -156,9 +159,9 @@ def leave_derived(original: Path, again: Path) -> Comparison:
 COMPARATORS = {
     "model.safetensors": compare_networks,
     "history.csv": compare_histories,
-    **dict.fromkeys(("fgsm_examples.npz", "pgd_outcomes.npz", "noise_outcomes.npz"), compare_arrays),
+    **dict.fromkeys((next(iter(ATTACK_FILES[attack].values())) for attack in ATTACKS), compare_arrays),
     "train.json": compare_records,
-    **{f"{attack}.json": compare_records for attack in ("fgsm", "pgd", "noise", "fgsm_legacy")},
+    **dict.fromkeys(ATTACK_RECORDS.values(), compare_records),
     "checks.json": compare_checks,
     "fgsm.png": leave_derived,
 }

@@ -17,6 +17,7 @@ from plmnist.errors import ConfigurationError, near_matches
 from plmnist.registry import DATASETS
 
 __all__ = [
+    "ATTACKS",
     "CURVE",
     "ENGINES",
     "NETWORKS",
@@ -34,6 +35,10 @@ TRAININGS = ("standard", "fgsm", "pgd")
 STACKED = "stacked"
 ENGINES = ("tensor", "lightning", STACKED)
 """Names of the engines that train. All but `STACKED` give the same bytes; see :mod:`plmnist.stacked_engine`."""
+
+ATTACKS = ("fgsm", "pgd", "noise")
+"""Names of the attacks, whose classes are in :data:`plmnist.perturbations.ATTACKS`: what the command line knows, what
+has files of its own, and what belongs to the tables."""
 
 CURVE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 """Budgets, in pixel units, at which every network is attacked besides its own epsilon. Networks of ordinary training

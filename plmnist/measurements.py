@@ -15,19 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plmnist import outcomes, results
-from plmnist.config import Configuration
+from plmnist.config import ATTACKS, Configuration
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ATTACKS", "COLUMNS", "NO_ATTACK", "WORST", "Measurement", "measurements", "to_dataframe"]
+__all__ = ["COLUMNS", "NO_ATTACK", "WORST", "Measurement", "measurements", "to_dataframe"]
 
 NO_ATTACK = "none"
-ATTACKS = ("fgsm", "pgd", "noise")
-"""The attacks that belong to a table of results; what the original tutorial computes is not one of them."""
-
 WORST = "worst"
-"""All of :data:`ATTACKS` together: an image counts only if it withstands each, at every budget up to epsilon."""
+"""All attacks together: an image counts only if it withstands each, at every budget up to epsilon."""
 
 _PARTS = {
     "train": "training images, in the last epoch, with dropout",

@@ -3,8 +3,8 @@
 One contract for all: an attack fills a tensor with one altered copy of every image for each budget, in [0, 1] and no
 farther than the budget from the image; what it draws at random depends on the seed and on the image's position in its
 set, so results do not depend on how the images are divided. Counting what survives is the business of
-:mod:`plmnist.attacks`. Another attack is a class with the members of :class:`Attack`, an entry in :data:`ATTACKS` and a
-row of the contract test.
+:mod:`plmnist.attacks`. Another attack is a class with the members of :class:`Attack` and a row of the contract test;
+``docs/attacks.md`` shows one, and where its name belongs.
 """
 
 from __future__ import annotations

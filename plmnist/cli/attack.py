@@ -8,7 +8,7 @@ from pathlib import Path
 
 from plmnist.cli.options import add_common, add_device, add_folders, folders_of, number_or_text
 from plmnist.cli.report import Report
-from plmnist.config import CURVE
+from plmnist.config import ATTACKS, CURVE
 from plmnist.device import check_device
 from plmnist.errors import ConfigurationError, near_matches
 
@@ -17,9 +17,6 @@ DESCRIPTION = (
     "Attack the trained network of each folder, at the epsilon of its configuration and at "
     f"{', '.join(f'{epsilon:g}' for epsilon in CURVE)}."
 )
-
-ATTACKS = ("fgsm", "pgd", "noise")
-"""As in plmnist.perturbations.ATTACKS, which is not imported here because it imports torch; a test compares them."""
 
 _PGD_OPTIONS = {
     "steps": "of pgd: steps of each attempt (default: 40)",

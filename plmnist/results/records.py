@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from plmnist.config import STACKED, Configuration
+from plmnist.config import ATTACKS, STACKED, Configuration
 from plmnist.errors import OutdatedError, ResultError
 from plmnist.results.files import load_json
 
@@ -25,11 +25,11 @@ TRAIN_RECORD = "train.json"
 EXAMPLES = "fgsm_examples.npz"
 FIGURE = "fgsm.png"
 ATTACK_RECORD = "fgsm.json"
-ATTACK_RECORDS = {name: f"{name}.json" for name in ("fgsm", "pgd", "noise", "fgsm_legacy")}
+ATTACK_RECORDS = {name: f"{name}.json" for name in (*ATTACKS, "fgsm_legacy")}
 """Name of an attack -> its record. fgsm_legacy is what the original tutorial computes."""
 ATTACK_FILES: dict[str, dict[str, str]] = {
+    **{name: {"outcomes_sha256": f"{name}_outcomes.npz"} for name in ATTACKS},
     "fgsm": {"examples_sha256": EXAMPLES, "figure_sha256": FIGURE},
-    **{name: {"outcomes_sha256": f"{name}_outcomes.npz"} for name in ("pgd", "noise")},
     "fgsm_legacy": {},
 }
 """Name of an attack -> entry of its record -> the file whose hash it is. The first file holds each image's outcome."""
