@@ -6,7 +6,8 @@
     ├── DefinitionError (FlowProjectDefinitionError)   the project file declares something impossible
     │   └── DirectivesError
     ├── SelectionError                                 nothing matches what was asked for
-    │   └── OverlapError                               two selected groups share an operation
+    │   ├── OverlapError                               two selected groups share an operation
+    │   └── PatternError                               a pattern of names is no regular expression
     ├── ProjectNotFoundError                           there is no signac project here
     ├── BrokenJobError                                 one job folder can't be read
     ├── UserConditionError                             a condition or label of the user raised
@@ -73,6 +74,12 @@ class SelectionError(PointillistError, LookupError):
 
 class OverlapError(SelectionError, ValueError):
     """Two groups that share an operation are selected at once."""
+
+    exit_code = EXIT_USAGE
+
+
+class PatternError(SelectionError, ValueError):
+    """A pattern of names is no regular expression."""
 
     exit_code = EXIT_USAGE
 

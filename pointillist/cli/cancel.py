@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pointillist.cli import on_cluster
-from pointillist.cli.selectors import add_selectors, selected
+from pointillist.cli.selectors import add_selectors, plan_of_selected
 from pointillist.errors import EXIT_OK, EXIT_SCHEDULER, SelectionError
 from pointillist.execution.submitting.submission import submitting
 from pointillist.state.submissions import OnCluster
@@ -41,8 +41,8 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     if not arguments.all and arguments.operation is arguments.job_id is arguments.filter is None:
         raise SelectionError("Nothing is selected.", hint="Select tasks with -o, -j or -f, or cancel all with --all.")
     with submitting(project):
-        plan = project.plan()
-        chosen = _chosen(plan, selected(project, plan, arguments))
+        plan, selection = plan_of_selected(project, arguments)
+        chosen = _chosen(plan, selection)
         troubles = on_cluster.troubles(plan)
         if chosen.nameless:
             print(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.cli import on_cluster
 from pointillist.cli.documents import add_json, print_document, task_document
-from pointillist.cli.selectors import add_selectors, selected
+from pointillist.cli.selectors import add_selectors, plan_of_selected
 from pointillist.definition.conditions import Condition
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK, BrokenJobError, UserConditionError
 from pointillist.state.plan import Plan
@@ -37,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(project: Study, arguments: argparse.Namespace) -> int:
     """Explain tasks."""
-    plan = project.plan()
-    selection = selected(project, plan, arguments)
+    plan, selection = plan_of_selected(project, arguments)
     tasks = [task for task in plan.tasks() if selection.wants(task)]
     if not tasks and not arguments.json:
         print("No task is selected." if plan.workspace.job_ids else "There are no jobs yet.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pointillist.cli import on_cluster
 from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.run import last_lines
-from pointillist.cli.selectors import add_selectors, selected
+from pointillist.cli.selectors import add_selectors, plan_of_selected
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK
 from pointillist.state.tasks import State
 
@@ -38,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(project: Study, arguments: argparse.Namespace) -> int:
     """Show logs."""
-    plan = project.plan()
-    selection = selected(project, plan, arguments)
+    plan, selection = plan_of_selected(project, arguments)
     wanted = {task.key for task in plan.tasks() if selection.wants(task)}
     if arguments.operation is arguments.job_id is arguments.filter is None:
         wanted = {task.key for task in plan.tasks() if plan.state(task) is State.FAILED}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.cli.tables import Cell, Styled, Table, has_colour, render
 from pointillist.errors import EXIT_FAILED, EXIT_OK, PointillistError
+from pointillist.execution.planning import chosen_definition
 from pointillist.sharing.reproduction import (
     GOOD,
     OUTSIDE,
@@ -63,15 +64,15 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     plan = project.plan()
     selection = selected(project, plan, arguments)
     operations = list(plan.definition.operations.values())
+    chosen = chosen_definition(project, arguments.operation, may_overlap=True).operations
     everything = arguments.operation is arguments.job_id is arguments.filter is arguments.sample is None
-    names = operations_needed(operations, selection.operations, everything=everything)
+    names = operations_needed(operations, chosen, everything=everything)
     seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
-    judged = selection.operations if selection.operations is not None else [operation.name for operation in operations]
-    job_ids, n_finished = choose_jobs(plan, judged, selection.aggregate_ids, arguments.sample, seed)
+    job_ids, n_finished = choose_jobs(plan, chosen, selection.aggregate_ids, arguments.sample, seed)
     # Jobs that are not finished are in what the study makes of all of them, so that can't be compared.
     whole = everything and n_finished == len(plan.workspace.job_ids)
     if everything and not whole:
-        names = operations_needed(operations, None, everything=False)
+        names = operations_needed(operations, chosen, everything=False)
     begun = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="reproduce-", dir=arguments.scratch))
@@ -92,7 +93,7 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
             project.reproduction,
             run_options=parallel,
             whole=whole,
-            partial=selection.operations is not None,
+            partial=arguments.operation is not None,
             told=lambda name: print(f"making again: {name}", file=sys.stderr, flush=True),
         )
     finally:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pointillist.cli.arguments import add_ignored, count, count_or_all, limit
 from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.progress import observer_for
-from pointillist.cli.selectors import add_selectors, selected_jobs
+from pointillist.cli.selectors import add_selectors, selected
 from pointillist.definition.directives import memory_gigabytes
 from pointillist.errors import EXIT_AGAIN, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from pointillist.execution.api import ORDERS, pretended, ranking, start
@@ -110,7 +110,7 @@ def _task(task: Task) -> dict[str, Any]:
 def _run(project: Study, arguments: argparse.Namespace, summaries: list[Summary]) -> int:
     definition = chosen_definition(project, arguments.operation, arguments.ignore_conditions)
     plan = plan_for(project, definition, None if arguments.filter else arguments.job_id)
-    selection = selected_jobs(project, plan, arguments)
+    selection = selected(project, plan, arguments)
     if arguments.pretend:
         commands = pretended(
             project, plan, selection, arguments.num, retry_failed=arguments.retry_failed, order=arguments.order
@@ -121,7 +121,7 @@ def _run(project: Study, arguments: argparse.Namespace, summaries: list[Summary]
             print("\n".join(commands))
         mention_left_out(plan)
         return EXIT_OK
-    is_whole = selection.operations is None and selection.aggregate_ids is None
+    is_whole = selection.aggregate_ids is None
     tasks = plan.all_tasks() if is_whole else [task for task in plan.tasks() if selection.wants(task)]
     if is_whole:
         failed_before = list(plan.tasks_in({State.FAILED}))

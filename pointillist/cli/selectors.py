@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pointillist.errors import PointillistError
+from pointillist.execution.planning import chosen_definition
 from pointillist.state.selection import Selection, select
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def add_selectors(parser: argparse.ArgumentParser) -> None:
         "--operation",
         nargs="+",
         metavar="NAME",
-        help="only these operations (names or regular expressions)",
+        help="only these operations and groups (names or regular expressions)",
     )
     group.add_argument(
         "-j",
@@ -40,17 +41,13 @@ def add_selectors(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def plan_of_selected(project: Study, arguments: argparse.Namespace) -> tuple[Plan, Selection]:
+    """Return the plan of the operations and groups that the options of a command name, and what they select of it."""
+    plan = project.plan(chosen_definition(project, arguments.operation, may_overlap=True))
+    return plan, selected(project, plan, arguments)
+
+
 def selected(project: Study, plan: Plan, arguments: argparse.Namespace) -> Selection:
-    """Return what the options of a command select."""
-    return select(
-        plan,
-        operations=arguments.operation,
-        ids=arguments.job_id,
-        job_filter=_filter(project, arguments),
-    )
-
-
-def selected_jobs(project: Study, plan: Plan, arguments: argparse.Namespace) -> Selection:
     """Return which jobs and aggregates the options of a command select, of all operations of the plan."""
     return select(plan, ids=arguments.job_id, job_filter=_filter(project, arguments))
 

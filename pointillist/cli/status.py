@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.cli import on_cluster
 from pointillist.cli.parameters import varying_keys
-from pointillist.cli.selectors import add_selectors, selected_jobs
+from pointillist.cli.selectors import add_selectors, selected
 from pointillist.cli.tables import FORMATS, Table, has_colour, render
 from pointillist.cli.views import (
     Details,
@@ -169,11 +169,10 @@ def gather(project: Study, arguments: argparse.Namespace) -> Status:
     groups = [group for group in groups if group.name not in project.definition.operations]
     alone = not arguments.filter and all(group.aggregator.is_single for group in groups)
     plan = plan_for(project, definition, arguments.job_id if alone else None)
-    selection = selected_jobs(project, plan, arguments)
+    selection = selected(project, plan, arguments)
     chosen = None if selection.aggregate_ids is None else frozenset(selection.aggregate_ids)
     everything = plan.all_tasks()
-    is_whole = selection.operations is None and chosen is None
-    tasks = _narrowed(plan, everything if is_whole else list(filter(selection.wants, everything)), arguments)
+    tasks = _narrowed(plan, everything if chosen is None else list(filter(selection.wants, everything)), arguments)
     job_ids = [i for i in plan.workspace.job_ids if chosen is None or i in chosen]
     counts = [count_group(plan, group, chosen) for group in groups]
     return Status(plan, tasks, job_ids, counts, *worn_labels(plan, job_ids), tasks is everything)

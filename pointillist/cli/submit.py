@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pointillist.cli import on_cluster
 from pointillist.cli.arguments import add_ignored, count, count_or_all, limit
 from pointillist.cli.documents import add_json, print_document
-from pointillist.cli.selectors import add_selectors, selected_jobs
+from pointillist.cli.selectors import add_selectors, selected
 from pointillist.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -124,7 +124,7 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     is_pretended = arguments.pretend or project._environment.only_shows()
     with submitting(project, wait, pretend=is_pretended):
         plan = project.plan(chosen_definition(project, arguments.operation, arguments.ignore_conditions))
-        selection = selected_jobs(project, plan, arguments)
+        selection = selected(project, plan, arguments)
         groups = chosen_groups(project.definition, arguments.operation)
         prepared = prepare(project, plan, selection.wants, wishes, groups)
         _mention(plan, prepared)

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pointillist.cli.documents import add_json, print_document
-from pointillist.cli.selectors import add_selectors, selected
+from pointillist.cli.selectors import add_selectors, plan_of_selected
 from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK
 from pointillist.state.journal import Attempt, Outcome
 
@@ -34,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(project: Study, arguments: argparse.Namespace) -> int:
     """Show what tasks took."""
-    plan = project.plan()
-    selection = selected(project, plan, arguments)
+    plan, selection = plan_of_selected(project, arguments)
     attempts: dict[str, list[Attempt]] = {}
     for task in plan.tasks():
         attempt = plan.journal.last(*task.key) if selection.wants(task) else None

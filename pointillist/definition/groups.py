@@ -17,7 +17,7 @@ from pointillist.definition.directives import checked_directives
 from pointillist.definition.marks import plain
 from pointillist.definition.older import OlderGroup
 from pointillist.definition.operations import Operation
-from pointillist.errors import DefinitionError, OverlapError, SelectionError, near_matches
+from pointillist.errors import DefinitionError, OverlapError, PatternError, SelectionError, near_matches
 
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_ID = 100
@@ -96,22 +96,33 @@ class Group(OlderGroup):
         )
 
 
+def matching(pattern: str, names: Iterable[str]) -> set[str]:
+    """Return the names that a regular expression matches in full; a name also matches itself.
+
+    Raises
+    ------
+    PatternError
+        When it is no regular expression.
+    """
+    try:
+        return {name for name in names if name == pattern or re.fullmatch(pattern, name)}
+    except re.error as error:
+        raise PatternError(f"The operation pattern {pattern!r} is no regular expression: {error}.") from error
+
+
 def choose(patterns: Iterable[str], groups: Mapping[str, Group], *, may_overlap: bool = False) -> list[Group]:
     """Return the groups (an operation is one, too) whose names match regular expressions in full.
 
     Raises
     ------
     SelectionError
-        When an expression matches nothing or is none.
+        When an expression matches nothing; ``PatternError`` when it is none.
     OverlapError
         When two of the groups share an operation, unless ``may_overlap``.
     """
     chosen: set[str] = set()
     for pattern in patterns:
-        try:
-            found = {name for name in groups if name == pattern or re.fullmatch(pattern, name)}
-        except re.error as error:
-            raise SelectionError(f"The operation pattern {pattern!r} is no regular expression: {error}.") from error
+        found = matching(pattern, groups)
         if not found:
             raise SelectionError(
                 f"There is no operation {pattern!r}.",

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.aggregates import get_aggregate_id
+from pointillist.definition.groups import matching
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.definition.registry import Definition
 from pointillist.errors import SelectionError, UserConditionError, near_matches
@@ -38,7 +39,7 @@ def planned(
         raise ValueError(f"ignore_conditions must be of IgnoreConditions, not {ignore_conditions!r}.")
     definition = chosen_definition(project, known_names(project, names), ignore_conditions)
     if jobs is None:
-        return project.plan(definition), Selection(list(definition.operations))
+        return project.plan(definition), Selection()
     ids = {_id_of(entry) for entry in jobs}
     plan = plan_for(project, definition, ids)
     known = {task.aggregate.id for task in plan.tasks()}
@@ -49,7 +50,7 @@ def planned(
         unknown = [i for i in unknown if i not in older]
     if unknown:
         raise SelectionError(f"{unknown[0]} is no job or aggregate of this project.")
-    return plan, Selection(list(definition.operations), ids)
+    return plan, Selection(ids)
 
 
 def _id_of(entry: Any) -> str:
@@ -65,7 +66,7 @@ def known_names(project: Study, names: Iterable[str] | None) -> list[str] | None
     Raises
     ------
     ValueError
-        When there is one text instead of several.
+        When there is one text instead of several; ``PatternError`` when one is no regular expression.
     """
     if names is None:
         return None
@@ -73,7 +74,7 @@ def known_names(project: Study, names: Iterable[str] | None) -> list[str] | None
         raise ValueError(f"The names of operations must be several: names=[{names!r}].")
     names = list(names)
     groups = project.definition.groups
-    unknown = [name for name in names if not any(n == name or re.fullmatch(name, n) for n in groups)]
+    unknown = [name for name in names if not matching(name, groups)]
     if unknown:
         near = " ".join(near_matches(name, groups) for name in unknown)
         print(f"Unrecognized flow operation(s): {', '.join(unknown)}. {near}".strip(), file=sys.stderr)

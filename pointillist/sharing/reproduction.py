@@ -131,9 +131,7 @@ def choose_jobs(
     return chosen, len(finished)
 
 
-def operations_needed(
-    operations: Sequence[Operation], chosen: Collection[str] | None, *, everything: bool
-) -> list[str]:
+def operations_needed(operations: Sequence[Operation], chosen: Collection[str], *, everything: bool) -> list[str]:
     """Return the operations to run, in the order of their definition.
 
     Those on several jobs are left out unless one on single jobs comes after them, which may need them: what they make
@@ -141,7 +139,7 @@ def operations_needed(
     """
     last = 0
     for number, operation in enumerate(operations, start=1):
-        if operation.aggregator.is_single and (chosen is None or operation.name in chosen):
+        if operation.aggregator.is_single and operation.name in chosen:
             last = number
     return [operation.name for operation in operations[: len(operations) if everything else last]]
 

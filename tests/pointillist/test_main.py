@@ -142,6 +142,7 @@ def test_members_of_a_project_are_there() -> None:
         (errors.UserOperationError, RuntimeError),
         (errors.FlowProjectDefinitionError, ValueError),
         (errors.OverlapError, ValueError),
+        (errors.PatternError, ValueError),
         (errors.SelectionError, LookupError),
     ],
 )

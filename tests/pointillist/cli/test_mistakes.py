@@ -56,6 +56,12 @@ def test_broken_filter_is_no_filter_that_matches_nothing(study: Any, words: list
     assert not list(study.path.glob("workspace/*/a"))
 
 
+@pytest.mark.parametrize("command", ["run", "status", "explain", "logs"])
+def test_pattern_that_is_no_regular_expression_is_a_mistake(study: Any, command: str) -> None:
+    told = study.cli(command, "-o", "tra(in", check=2).stderr
+    assert told.startswith("Error: The operation pattern 'tra(in' is no regular expression: missing )")
+
+
 def test_whole_json_is_a_filter(study: Any) -> None:
     study.cli("run", "-f", '{"x": 1}')
     assert len(list(study.path.glob("workspace/*/a"))) == 1

@@ -157,6 +157,9 @@ def test_a_group_is_run_by_its_name(make_study) -> None:
     assert "both hold the operation one" in study.cli("run", "-o", "one", "both", check=2).stderr
     aggregate_id = study.cli("next", "both").stdout.split()[0]
     assert study.cli("run", "-o", "both", "-j", aggregate_id).stdout.count("of 2") == 2
+    for command in ("explain", "logs"):
+        words = study.cli(command, "-o", "both")
+        assert (words.stdout + words.stderr).count(f"one ({aggregate_id})") == 1
 
 
 def test_a_parser_of_the_users_own_gets_the_commands(make_study) -> None:
