@@ -119,6 +119,11 @@ class Journal:
         self._damaged: list[tuple[str, str]] = []
         """Lines that can't be understood though they were not cut off, each with its file."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it knows the attempts at all tasks."""
+        return self._only is None
+
     def attempts(self) -> list[Attempt]:
         """Return all attempts in the order they started."""
         return sorted(self._read().values(), key=lambda attempt: (attempt.started, attempt.id))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from pointillist.errors import EXIT_AGAIN
 from pointillist.execution.submitting.asking import Answer, Asking
+from pointillist.execution.submitting.blame import Blame
 from pointillist.execution.submitting.inherited import inherit
-from pointillist.state.journal import Attempt, Journal, Outcome, TaskKey
+from pointillist.state.journal import Attempt, TaskKey
 from pointillist.state.place import NAME_VARIABLES, SUBMISSION_VARIABLE
 from pointillist.state.rests import Rests
 from pointillist.state.submissions import Ending, Ledger, LedgerWriter, OnCluster, Presence, Submission
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pointillist.cluster.schedulers.jobs import ClusterJob
     from pointillist.state.plan import Plan
     from pointillist.state.sessions import Sessions
-    from pointillist.state.tasks import Task
     from pointillist.study import Study
 
 SETTLE_S = 30.0
@@ -37,7 +37,6 @@ OUTPUT_TAIL_BYTES = 64 * 1024
 
 _HUNGRY = "out of memory"
 _KILLED = 128 + 9
-_FAILING = ("failed", "timed out", "out of memory")
 NEXT_STEPS = {
     "timed out": "give it more walltime, then: python project.py submit",
     "out of memory": "give it more memory, then: python project.py submit",
@@ -57,6 +56,8 @@ class Following:
         Asks the schedulers.
     sessions
         Where to record what is new.
+    blame
+        Says which tasks an end failed.
     root
         The project folder.
     clock
@@ -68,6 +69,7 @@ class Following:
         ledger: Ledger,
         asking: Asking,
         sessions: Sessions,
+        blame: Blame,
         root: str,
         *,
         clock: Callable[[], float] = time.time,
@@ -75,6 +77,7 @@ class Following:
         self.ledger = ledger
         self._asking = asking
         self._sessions = sessions
+        self._blame = blame
         self._root = root
         self._clock = clock
         self._answer: Answer | None = None
@@ -152,7 +155,8 @@ class Following:
             if isinstance(where, OnCluster):
                 present.update(dict.fromkeys(one.elements[number], where))
             elif isinstance(where, Ending):
-                where.failed = self._failed(plan, one, number, where)
+                left_output = bool(self._output(one, number))
+                where.failed = self._blame.failed(plan, one, number, where, left_output=left_output)
                 news.append(lambda writer, name=one.name, n=number, end=where: writer.end(name, n, end))  # type: ignore[misc]
             else:
                 news.append(lambda writer, name=one.name, words=where: writer.withdraw(name, words))  # type: ignore[misc]
@@ -225,16 +229,6 @@ class Following:
         except OSError:
             return ""
 
-    def _failed(self, plan: Plan, one: Submission, number: int, ending: Ending) -> dict[TaskKey, str]:
-        keys = failed_by(
-            ending,
-            one.elements[number],
-            {key: since(plan.journal, key, one.time) for key in one.elements[number]},
-            left_output=bool(self._output(one, number)),
-        )
-        tasks: dict[TaskKey, Task | None] = {key: plan.find(*key) for key in keys}
-        return {key: plan.fingerprint(task) for key, task in tasks.items() if task is not None}
-
     def _record(self, news: list[Callable[[LedgerWriter], None]]) -> None:
         if not news:
             return
@@ -261,35 +255,6 @@ _ENDINGS = {
 }
 
 
-def since(journal: Journal, key: TaskKey, moment: float) -> Attempt | None:
-    """Return the last attempt at a task, when it began after a moment."""
-    attempt = journal.last(*key)
-    # Clocks of different hosts agree within a second, or nothing does.
-    return attempt if attempt is not None and attempt.started >= moment - 1 else None
-
-
-def failed_by(
-    ending: Ending,
-    element: Iterable[TaskKey],
-    attempts: Mapping[TaskKey, Attempt | None],
-    *,
-    left_output: bool = False,
-) -> list[TaskKey]:
-    """Decide which tasks the end of their cluster job failed, beside those of which the journal says it itself.
-
-    A task that was at work when the job was killed for what it did failed; so did all tasks of a job that ended in
-    error before it came to any. Tasks that the job never reached, or that died with a node, may simply run again.
-    """
-    keys = list(element)
-    begun = [key for key in keys if attempts.get(key) is not None]
-    if ending.state in _FAILING:
-        if not begun:
-            return keys
-        cut_short = (None, Outcome.INTERRUPTED)
-        return [key for key in begun if (attempt := attempts[key]) is not None and attempt.outcome in cut_short]
-    return keys if ending.state == "gone" and left_output and not begun else []
-
-
 def ledger_of(project: Study) -> Ledger:
     """Return the record of what was submitted from a project."""
     return Ledger(os.path.join(project.state_folder, "submissions"))
@@ -310,7 +275,7 @@ def follow(project: Study) -> Following | None:
     if not os.path.isdir(ledger.path) or _is_within(ledger):
         return None
     asking = Asking(project._environment, project.sessions(), Rests(project.state_folder))
-    following = Following(ledger, asking, project.sessions(), project.path)
+    following = Following(ledger, asking, project.sessions(), Blame(project), project.path)
     following.start()
     return following
 

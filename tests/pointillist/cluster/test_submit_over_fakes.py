@@ -19,15 +19,15 @@ both = Project.make_group("both", submit_options="--num-passes 2")
 @both
 @Project.post.isfile("a")
 @Project.operation(cmd=True, directives={"walltime": 1, "np": 2, "memory": 1})
-def first(job):
-    return f"touch workspace/{job.id}/a"
+def first(*jobs):
+    return "; ".join(f"touch workspace/{job.id}/a" for job in jobs)
 
 @both(directives={"walltime": 2, "memory": 3})
 @Project.pre.after(first)
 @Project.post.isfile("b")
 @Project.operation(cmd=True, directives={"walltime": 30})
-def second(job):
-    return f"touch workspace/{job.id}/b"
+def second(*jobs):
+    return "; ".join(f"touch workspace/{job.id}/b" for job in jobs)
 """
 
 
@@ -90,6 +90,41 @@ def test_failure_is_told_in_words_and_cancels_what_waits_for_it(make_study: Any,
     study.cli("submit", "--all", "--retry-failed")
     finish(fake)
     assert states(study) == 7 * ["completed"]
+
+
+@pytest.mark.parametrize(
+    "look", [["status", "-o", "second"], ["status", "-o", "first", "-j", "OTHER"], ["submit", "-o", "second"]]
+)
+def test_end_is_judged_alike_by_a_command_about_something_else(
+    make_study: Any, fake: FakeScheduler, look: list[str]
+) -> None:
+    study = make_study(CHAIN, *POINTS)
+    one, other, _ = study.make_jobs()
+    study.cli("submit", "-o", "first", "-j", one)
+    fake.end(*fake.start(), exit_code=1)
+    study.cli(*(other if word == "OTHER" else word for word in look))
+    assert states(study)[:3] == ["failed", "eligible", "eligible"]
+
+
+def test_end_is_judged_by_all_attempts_in_a_command_about_some(make_study: Any, fake: FakeScheduler) -> None:
+    study = make_study(CHAIN, *POINTS)
+    one, other, _ = study.make_jobs()
+    study.cli("submit", "-o", "first", "--bundle", "3")
+    study.cli("exec", "first", one)
+    fake.end(*fake.start(), exit_code=1)
+    study.cli("status", "-o", "first", "-j", other)
+    assert states(study)[:3] == ["completed", "eligible", "eligible"]
+
+
+def test_failed_group_on_jobs_that_only_it_puts_together_is_not_submitted_again(
+    make_study: Any, fake: FakeScheduler
+) -> None:
+    study = make_study(GROUPED.replace('submit_options="--num-passes 2"', "group_aggregator=aggregator()"), *POINTS)
+    study.cli("submit", "-o", "both")
+    fake.end(*fake.start(), exit_code=1)
+    study.cli("status")
+    assert "no selected task is eligible" in study.cli("submit", "-o", "both").stderr
+    assert study.cli("submit", "-o", "both", "--retry-failed").stdout.endswith("2 tasks\n")
 
 
 def test_cancel_takes_back_what_is_selected(make_study: Any, fake: FakeScheduler) -> None:

@@ -10,7 +10,7 @@ from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.directives import evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import DirectivesError
-from pointillist.execution.submitting.following import failed_by
+from pointillist.execution.submitting.blame import failed_by
 from pointillist.execution.submitting.needs import Needs, at_once, needs_of, one_after_another
 from pointillist.execution.submitting.parcels import elements_of, parcels_of
 from pointillist.state.journal import Attempt, Outcome
