@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from pointillist.definition.directives import memory_gigabytes
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.execution.running.terms import at_most
 
@@ -14,6 +15,13 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
     return number
+
+
+def count_or_none(text: str) -> int:
+    """Read a number of at least zero."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
+    return int(text)
 
 
 def count_or_all(text: str) -> int:
@@ -27,6 +35,14 @@ def limit(text: str) -> int | None:
         return at_most(int(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def gigabytes(text: str) -> float | None:
+    """Read an amount of memory: gigabytes, or with a unit."""
+    try:
+        return memory_gigabytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory: {error}") from None
 
 
 def add_ignored(parser: argparse._ActionsContainer, option: str, description: str) -> None:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pointillist.cli import on_cluster
+from pointillist.cli.arguments import count
 from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.run import last_lines
 from pointillist.cli.selectors import add_selectors, plan_of_selected
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_selectors(parser)
     parser.add_argument("--path", action="store_true", help="print the paths of the logs only")
     parser.add_argument("--all", action="store_true", help="all attempts, not only the last")
-    parser.add_argument("-l", "--lines", type=int, metavar="N", help="only the last N lines of each")
+    parser.add_argument("-l", "--lines", type=count, metavar="N", help="only the last N lines of each")
     add_json(parser)
 
 

@@ -16,9 +16,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pointillist.cli.arguments import count
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.cli.tables import Cell, Styled, Table, has_colour, render
-from pointillist.errors import EXIT_FAILED, EXIT_OK, PointillistError
+from pointillist.errors import EXIT_FAILED, EXIT_OK
 from pointillist.execution.planning import chosen_definition
 from pointillist.sharing.reproduction import (
     GOOD,
@@ -47,7 +48,7 @@ SHOWN_LINES = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_selectors(parser)
-    parser.add_argument("--sample", type=int, metavar="K", help="K of the finished jobs, drawn at random")
+    parser.add_argument("--sample", type=count, metavar="K", help="K of the finished jobs, drawn at random")
     parser.add_argument("--seed", type=int, metavar="S", help="of the drawing; by default a new one, which is told")
     parser.add_argument("-p", "--parallel", nargs="?", const="", metavar="N", help="as for `run`")
     parser.add_argument("--keep", action="store_true", help="keep the scratch folder, and say where it is")
@@ -59,8 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(project: Study, arguments: argparse.Namespace) -> int:
     """Make jobs again and compare."""
-    if arguments.sample is not None and arguments.sample < 1:
-        raise PointillistError(f"--sample needs at least one job, not {arguments.sample}.")
     plan = project.plan()
     selection = selected(project, plan, arguments)
     operations = list(plan.definition.operations.values())

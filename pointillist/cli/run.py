@@ -8,17 +8,17 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pointillist.cli.arguments import add_ignored, count, count_or_all, limit
+from pointillist.cli.arguments import add_ignored, count, count_or_all, count_or_none, gigabytes, limit
 from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.progress import observer_for
 from pointillist.cli.selectors import add_selectors, selected
-from pointillist.definition.directives import memory_gigabytes
 from pointillist.errors import EXIT_AGAIN, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from pointillist.execution.api import ORDERS, pretended, ranking, start
 from pointillist.execution.planning import chosen_definition, mention_left_out, plan_for, unanswered
-from pointillist.execution.running.machine import count_cores, detect
+from pointillist.execution.running.machine import detect
 from pointillist.execution.running.terms import Rules, Summary, at_most
 from pointillist.state.plan import Plan
+from pointillist.state.slices import count_cores
 from pointillist.state.tasks import State, Task
 from pointillist.wording import counted, sentence
 
@@ -56,14 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     failing = parser.add_argument_group("when tasks fail")
     failing.add_argument("--retry-failed", action="store_true", help="try tasks again that failed in an earlier run")
-    failing.add_argument("--retries", type=count, metavar="N", help="try each failing task up to N times more")
+    failing.add_argument("--retries", type=count_or_none, metavar="N", help="try each failing task up to N times more")
     failing.add_argument("-t", "--timeout", type=_seconds, metavar="S", help="stop a task after S seconds; -1: never")
     failing.add_argument("--fail-fast", action="store_true", help="start nothing more after the first failure")
     failing.add_argument("--keep-going", action="store_true", help="go on with the others; this is the default")
     machine = parser.add_argument_group("what this machine has, instead of what is detected")
     machine.add_argument("--cores", type=count, metavar="N", help="processor cores")
-    machine.add_argument("--gpus", type=int, metavar="N", help="GPUs")
-    machine.add_argument("--memory", type=memory_gigabytes, metavar="GB", help="memory, in gigabytes or as 512m")
+    machine.add_argument("--gpus", type=count_or_none, metavar="N", help="GPUs")
+    machine.add_argument("--memory", type=gigabytes, metavar="GB", help="memory, in gigabytes or as 512m")
     order = parser.add_argument_group("order and conditions")
     order.add_argument("--order", choices=ORDERS, default="none", help="which eligible task comes first")
     order.add_argument(
@@ -158,7 +158,7 @@ def _rules(project: Study, plan: Plan, arguments: argparse.Namespace) -> Rules:
     """
     slots = 1 if arguments.parallel is None else arguments.parallel or arguments.cores or count_cores()
     said = {"cores": arguments.cores, "gpus": arguments.gpus, "memory_gb": arguments.memory}
-    counted = arguments.parallel is not None or any(value is not None for value in said.values())
+    has_limits = arguments.parallel is not None or any(value is not None for value in said.values())
     return Rules(
         slots=slots,
         num=arguments.num,
@@ -167,7 +167,7 @@ def _rules(project: Study, plan: Plan, arguments: argparse.Namespace) -> Rules:
         retry_failed=arguments.retry_failed,
         fail_fast=arguments.fail_fast,
         timeout_s=arguments.timeout,
-        machine=detect(processes=slots, **said) if counted else None,
+        machine=detect(processes=slots, **said) if has_limits else None,
         priority=ranking(project, plan, arguments.order),
     )
 

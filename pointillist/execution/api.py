@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from pointillist.execution.planning import mention_left_out, planned, unanswered
 from pointillist.execution.running.terms import Observer, Rules, Summary, at_most
 from pointillist.state.plan import Plan
 from pointillist.state.selection import Selection
+from pointillist.state.slices import count_cores
 from pointillist.state.tasks import State, Task
 from pointillist.wording import sentence
 
@@ -57,7 +57,7 @@ def run_project(
         return
     mention_left_out(plan)
     rules = Rules(
-        slots=np if np and np > 0 else (os.cpu_count() or 1) if np else 1,
+        slots=np if np and np > 0 else count_cores() if np else 1,
         num=num,
         passes=-1 if num_passes is None else num_passes,
         retry_failed=retry_failed,

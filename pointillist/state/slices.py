@@ -23,6 +23,11 @@ SMALLEST_SLICE = 2000
 MOST_SLICES = 8
 
 
+def count_cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def shared_bytes(length: int) -> memoryview:
     """Return zeroed memory that forked copies write to for this process to see."""
     return memoryview(mmap.mmap(-1, length)) if length else memoryview(bytearray())
@@ -60,7 +65,7 @@ def _bounds(count: int) -> list[tuple[int, int]]:
     slices = 1
     # Other threads may hold locks that their copies would wait for in vain.
     if hasattr(os, "fork") and threading.active_count() == 1:
-        slices = max(1, min(len(os.sched_getaffinity(0)), MOST_SLICES, count // SMALLEST_SLICE))
+        slices = max(1, min(count_cores(), MOST_SLICES, count // SMALLEST_SLICE))
     return [(count * number // slices, count * (number + 1) // slices) for number in range(slices)]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +255,22 @@ class TestRun:
         assert sorted(seen) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
         cls(workspace.path).run(num_passes=-1, num=5)
         assert len(seen) == 14
+
+    def test_all_cores_are_those_that_this_process_may_use(
+        self, workspace: signac.Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def work(job: Any) -> None:
+            job.doc.began = time.time()
+            time.sleep(0.1)
+            job.doc.ended = time.time()
+
+        monkeypatch.setattr(os, "cpu_count", lambda: 3)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+        cls = new_class()
+        cls.operation("work")(work)
+        cls(workspace.path).run(np=-1)
+        one, two, three = sorted((job.doc.began, job.doc.ended) for job in workspace)
+        assert one[1] <= two[0] < two[1] <= three[0]
 
     def test_ignored_conditions(self, workspace: signac.Project) -> None:
         cls, seen = chain()

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pointillist.state.slices import count_cores
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -157,11 +159,6 @@ def detect(
         gpus=_visible_gpus() if gpus is None else _so_many_gpus(gpus),
         memory_gb=_memory_gb() if memory_gb is None else memory_gb,
     )
-
-
-def count_cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _visible_gpus() -> tuple[str, ...]:

@@ -56,6 +56,19 @@ def test_broken_filter_is_no_filter_that_matches_nothing(study: Any, words: list
     assert not list(study.path.glob("workspace/*/a"))
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--gpus", "-1"], "argument --gpus: '-1' is no number from 0 up"),
+        (["run", "--memory", "much"], "argument --memory: 'much' is no amount of memory: write a number of gigabytes"),
+        (["logs", "--lines", "0"], "argument -l/--lines: '0' is no positive number"),
+        (["reproduce", "--sample", "0"], "argument --sample: '0' is no positive number"),
+    ],
+)
+def test_number_that_means_nothing_is_a_mistake(study: Any, words: list[str], said: str) -> None:
+    assert said in study.cli(*words, check=2).stderr
+
+
 @pytest.mark.parametrize("command", ["run", "status", "explain", "logs"])
 def test_pattern_that_is_no_regular_expression_is_a_mistake(study: Any, command: str) -> None:
     told = study.cli(command, "-o", "tra(in", check=2).stderr

@@ -196,6 +196,11 @@ def test_retries_on_the_command_line_count_for_all(make_study) -> None:
     assert "1 completed" in study.cli("run", "--retries", "2").stderr
 
 
+def test_retries_of_operations_can_be_left_out(make_study) -> None:
+    study = make_study(RETRIED, {"needed": 2})
+    assert "1 failed" in study.cli("run", "--retries", "0", check=1).stderr
+
+
 def test_pauses_before_another_try_double(make_study) -> None:
     study = make_study("@Project.operation\ndef work(job): raise ValueError", {"x": 0})
     study.cli("run", "--retries", "2", check=1)

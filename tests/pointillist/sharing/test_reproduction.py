@@ -248,7 +248,7 @@ def test_without_a_declaration_every_file_counts(make_study):
 
 @pytest.mark.parametrize("arguments", [["--sample", "0"], ["--sample", "-1"]])
 def test_impossible_sample_is_an_error(study, arguments):
-    assert "at least one job" in study.cli("reproduce", *arguments, check=2).stderr
+    assert "is no positive number" in study.cli("reproduce", *arguments, check=2).stderr
 
 
 def test_kept_scratch_is_a_project_of_its_own(study, tmp_path):

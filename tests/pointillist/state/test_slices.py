@@ -28,6 +28,12 @@ def test_every_thing_is_worked_on_once_and_in_order(count: int) -> None:
     assert members(slices.in_slices(count, lambda begin, end: list(range(begin, end)))) == list(range(count))
 
 
+def test_a_system_that_does_not_tell_which_cores_are_ours_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert len(set(slices.in_slices(4, lambda begin, end: os.getpid()))) == 2
+
+
 def test_copies_write_to_shared_memory() -> None:
     column = slices.shared_bytes(100)
 
