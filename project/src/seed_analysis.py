@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,15 +136,21 @@ def write_index(analysis: Path, name: str, making: Making) -> None:
     write_atomically(analysis / name, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
 
 
+def job_folders(workspace: Path) -> list[Path]:
+    """Return the folders that signac takes for jobs, by their names; a copy that somebody has put aside is none."""
+    return sorted(path for path in workspace.iterdir() if re.fullmatch("[0-9a-f]{32}", path.name))
+
+
 def finished_jobs(workspace: Path) -> tuple[list[FinishedJob], dict[str, str]]:
     """Read all jobs that are trained and attacked, sorted by their parameters; of those that can't be read say why."""
     jobs: list[FinishedJob] = []
     broken: dict[str, str] = {}
-    for path in sorted(workspace.glob("*/fgsm.json")):
+    for folder in job_folders(workspace):
         try:
-            jobs.append(_finished_job(path.parent))
+            if (folder / "fgsm.json").exists():
+                jobs.append(_finished_job(folder))
         except UNREADABLE as error:
-            broken[path.parent.name] = reason_of(error, path.parent)
+            broken[folder.name] = reason_of(error, folder)
     return sorted(jobs, key=lambda job: (job.combination, job.parameters["seed"])), broken
 
 

@@ -276,6 +276,15 @@ def test_an_attack_on_fewer_images_is_said_to_be_one(workspace):
     assert page.count(said) == 2  # beside the effects and above the table
 
 
+def test_a_folder_that_was_put_aside_is_no_job(workspace):
+    expected = report_of(workspace), seed_analysis.finished_jobs(workspace)
+    folder = sorted(workspace.iterdir())[0]
+    for name in (f"{folder.name}.bak", "old"):
+        shutil.copytree(folder, workspace / name)
+    assert seed_analysis.finished_jobs(workspace) == expected[1]
+    assert ORIGIN.sub("", report_of(workspace)) == ORIGIN.sub("", expected[0])
+
+
 def test_a_second_epsilon_shares_the_networks_of_the_first(workspace):
     folder = sorted(workspace.iterdir())[0]
     other = workspace / ("0" * 32)

@@ -6,12 +6,11 @@ everything on one page by the template ``page.html``.
 
 import fcntl
 import hashlib
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from src.seed_analysis import MADE_BY, read_index, write_index
+from src.seed_analysis import MADE_BY, job_folders, read_index, write_index
 
 from plmnist.provenance import recording
 
@@ -35,7 +34,7 @@ def write_report(workspace: Path, analysis: Path) -> str:
     with open(analysis / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with recording(analysis, "report", **MADE_BY) as making:
-            folders = sorted(path for path in workspace.iterdir() if re.fullmatch("[0-9a-f]{32}", path.name))
+            folders = job_folders(workspace)
             digests = {folder.name: digest_of(folder) for folder in folders}
             study = read_study(folders)
             files = render(study)
