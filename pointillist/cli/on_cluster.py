@@ -14,7 +14,7 @@ from pointillist.state.tasks import State
 
 if TYPE_CHECKING:
     from pointillist.state.plan import Plan
-    from pointillist.state.tasks import Task
+    from pointillist.state.tasks import Task, TaskKey
 
 SHOWN = 5
 
@@ -99,7 +99,7 @@ def document(plan: Plan, task: Task) -> dict[str, Any] | None:
     }
 
 
-def logs(plan: Plan, wanted: Iterable[tuple[str, str]]) -> list[Attempt]:
+def logs(plan: Plan, wanted: Iterable[TaskKey]) -> list[Attempt]:
     """Return what the last cluster job of each task wrote, in the shape of attempts."""
     if not isinstance(plan.cluster, Following):
         return []

@@ -31,8 +31,7 @@ from pointillist.state.archive import gather, is_archive
 from pointillist.state.place import Place
 from pointillist.state.records import SUFFIX, Appender, Reading
 from pointillist.state.sessions import Session, Sessions
-
-TaskKey = tuple[str, str]
+from pointillist.state.tasks import TaskKey
 
 _ATTEMPT = re.compile(rb'"attempt": ?("[^"]*")')
 

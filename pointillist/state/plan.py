@@ -26,7 +26,7 @@ from pointillist.state.older import older_ids
 from pointillist.state.sessions import Sessions
 from pointillist.state.submissions import OnCluster, Presence
 from pointillist.state.survey import NO, YES
-from pointillist.state.tasks import State, Task
+from pointillist.state.tasks import State, Task, TaskKey
 from pointillist.state.workspace import ONE_BY_ONE, Workspace
 
 
@@ -49,13 +49,13 @@ class _AllTasks(Collection[Task]):
 class ClusterWatch(Protocol):
     """Knows which tasks were handed to a scheduler, and what became of those that it no longer has."""
 
-    def of(self, plan: Plan, key: tuple[str, str]) -> OnCluster | None:
+    def of(self, plan: Plan, key: TaskKey) -> OnCluster | None:
         """Return where a task is on the cluster; None when it is not there."""
 
-    def concerned(self, plan: Plan) -> Iterable[tuple[str, str]]:
+    def concerned(self, plan: Plan) -> Iterable[TaskKey]:
         """Return the tasks of which it knows something that the workspace does not."""
 
-    def failure(self, plan: Plan, key: tuple[str, str]) -> Attempt | None:
+    def failure(self, plan: Plan, key: TaskKey) -> Attempt | None:
         """Return how its last cluster job failed a task, when it did."""
 
 
@@ -88,7 +88,7 @@ class Plan:
         self._sessions = sessions
         self._code_version = code_version
         self.cluster = cluster
-        self.errors: dict[tuple[str, str], PointillistError] = {}
+        self.errors: dict[TaskKey, PointillistError] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -101,7 +101,7 @@ class Plan:
         self._is_surveyed = False
         self._gone: set[str] = set()
         """Jobs that were there, and are removed or have another state point now."""
-        self._states: dict[tuple[str, str], State] = {}
+        self._states: dict[TaskKey, State] = {}
         self._columns: dict[str, bytearray] = {}
         self._swept: set[str] = set()
         """Operations on several jobs whose states were worked out, as far as that can be done in one sweep."""
@@ -269,7 +269,7 @@ class Plan:
             return None
         return attempt if attempt.fingerprint == self.fingerprint(task) else None
 
-    def on_cluster(self, key: tuple[str, str]) -> OnCluster | None:
+    def on_cluster(self, key: TaskKey) -> OnCluster | None:
         """Return where a task is on the cluster; None when it is not there."""
         return self.cluster.of(self, key) if self.cluster is not None else None
 

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from urllib.parse import quote, unquote
 
 from pointillist.state.place import Place
+from pointillist.state.tasks import TaskKey
 
 HEARTBEAT_S = 30.0
 LOST_AFTER_S = 900.0
@@ -104,8 +105,8 @@ class Sessions:
         holder = _holder(self._path(operation, aggregate_id))
         return holder if holder is not None and self.is_alive(holder) else None
 
-    def live_claims(self) -> dict[tuple[str, str], str]:
-        """Return the session of each claimed (operation, aggregate id); stale claims are left out."""
+    def live_claims(self) -> dict[TaskKey, str]:
+        """Return the session of each claimed task; stale claims are left out."""
         claims = {}
         alive: dict[str, bool] = {}
         for operation, aggregate_id, holder in self._all_claims():

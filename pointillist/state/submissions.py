@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pointillist.state.journal import Attempt, Outcome, TaskKey
+from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.records import SUFFIX, Appender, file_names, records
 from pointillist.state.sessions import Session
+from pointillist.state.tasks import TaskKey
 
 
 class Presence(StrEnum):

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.operations import Operation
 
+TaskKey = tuple[str, str]
+"""By what a task is known in records: the operation's name and the aggregate's id."""
+
 
 class State(StrEnum):
     """The state of a task: exactly one of these."""
@@ -29,8 +32,8 @@ class Task(NamedTuple):
     aggregate: Aggregate
 
     @property
-    def key(self) -> tuple[str, str]:
-        """The operation's name and the aggregate's id."""
+    def key(self) -> TaskKey:
+        """By what it is known in records."""
         return self.operation.name, self.aggregate.id
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ from pointillist.execution.running.terms import Rules
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.plan import Plan
 from pointillist.state.sessions import Session, Sessions
-from pointillist.state.tasks import State, Task
+from pointillist.state.tasks import State, Task, TaskKey
 
 LONGEST_PAUSE_S = 60.0
 """Before a task is tried again the run waits 1, 2, 4, ... seconds, and never longer than this."""
@@ -60,10 +60,10 @@ class Candidates:
         self._left = rules.num
         self._startable = {State.ELIGIBLE, State.FAILED} if rules.retry_failed else {State.ELIGIBLE}
         self._ready = ReadyTasks(list(plan.definition.operations.values()), rules.priority, depths(plan.definition))
-        self._ends: Counter[tuple[str, str]] = Counter()
+        self._ends: Counter[TaskKey] = Counter()
         """How often each task has ended in this run, and that is the end of it."""
-        self._failures: Counter[tuple[str, str]] = Counter()
-        self._refused: set[tuple[str, str]] = set()
+        self._failures: Counter[TaskKey] = Counter()
+        self._refused: set[TaskKey] = set()
         self._paused: list[tuple[float, int, Task, Attempt]] = []
         self._numbers = itertools.count()
         self.too_large: dict[str, list[Task]] = {}
@@ -202,6 +202,6 @@ class Candidates:
         is_ours = last is None or last.session == self._session.id or last.outcome is Outcome.FAILED
         return is_ours and state in (State.ELIGIBLE, State.FAILED)
 
-    def _is_through(self, key: tuple[str, str]) -> bool:
+    def _is_through(self, key: TaskKey) -> bool:
         """Say whether a task was brought to an end as often as it should be, by this run or others at the same time."""
         return self._ends[key] + self._plan.journal.ended_elsewhere[key] >= self._rules.passes >= 0

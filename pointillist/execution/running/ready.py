@@ -10,7 +10,7 @@ from typing import Any
 
 from pointillist.definition.operations import Operation
 from pointillist.execution.running.batches import share
-from pointillist.state.tasks import Task
+from pointillist.state.tasks import Task, TaskKey
 
 LOOKED_AT_FOR_A_BATCH = 8
 """A batch of limited size is dealt from so many times as many tasks: to look at all each time would be too much."""
@@ -43,7 +43,7 @@ class ReadyTasks:
         self._tasks = {operation.name: OrderedDict[str, Task]() for operation in operations}
         self._priority = priority
         self._ranked: dict[str, list[tuple[Any, int, Task]]] = {operation.name: [] for operation in operations}
-        self._places: dict[tuple[str, str], int] = {}
+        self._places: dict[TaskKey, int] = {}
         """With a priority: the number of the entry among the ranked that counts for a task."""
         self._numbers = itertools.count()
         singles = [operation.name for operation in operations if not operation.is_batched]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pointillist.execution.running.machine import Machine
 from pointillist.state.journal import Attempt, Outcome
-from pointillist.state.tasks import Task
+from pointillist.state.tasks import Task, TaskKey
 
 
 class Observer:
@@ -38,7 +38,7 @@ class Summary:
     ended: list[tuple[Task, Attempt]] = field(default_factory=list)
     """Ended well, but not complete."""
     failed: list[tuple[Task, Attempt]] = field(default_factory=list)
-    exceptions: dict[tuple[str, str], BaseException] = field(default_factory=dict)
+    exceptions: dict[TaskKey, BaseException] = field(default_factory=dict)
     """What failed calls in this process raised, by the keys of tasks."""
     interrupted: list[tuple[Task, Attempt]] = field(default_factory=list)
     elsewhere: list[Task] = field(default_factory=list)

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pointillist.state.journal import Attempt, Journal, Outcome, TaskKey
+from pointillist.state.journal import Attempt, Journal, Outcome
 from pointillist.state.plan import Plan
 from pointillist.state.submissions import Ending, Submission
+from pointillist.state.tasks import TaskKey
 
 if TYPE_CHECKING:
     from pointillist.state.tasks import Task

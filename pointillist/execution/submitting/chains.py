@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 from pointillist.definition.conditions import Condition, Copied
 from pointillist.definition.operations import Operation
 from pointillist.errors import PointillistError
-from pointillist.state.tasks import State
+from pointillist.state.tasks import State, TaskKey
 
 if TYPE_CHECKING:
     from pointillist.state.plan import Plan
     from pointillist.state.tasks import Task
-
-TaskKey = tuple[str, str]
 
 
 def chained(

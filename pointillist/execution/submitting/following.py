@@ -17,10 +17,11 @@ from pointillist.errors import EXIT_AGAIN
 from pointillist.execution.submitting.asking import Answer, Asking
 from pointillist.execution.submitting.blame import Blame
 from pointillist.execution.submitting.inherited import inherit
-from pointillist.state.journal import Attempt, TaskKey
+from pointillist.state.journal import Attempt
 from pointillist.state.place import NAME_VARIABLES, SUBMISSION_VARIABLE
 from pointillist.state.rests import Rests
 from pointillist.state.submissions import Ending, Ledger, LedgerWriter, OnCluster, Presence, Submission
+from pointillist.state.tasks import TaskKey
 
 if TYPE_CHECKING:
     from threading import Thread

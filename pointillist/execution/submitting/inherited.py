@@ -17,10 +17,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pointillist.execution.submitting.asking import Asking
-from pointillist.state.journal import TaskKey
 from pointillist.state.older import older_ids
 from pointillist.state.rests import Rests
 from pointillist.state.submissions import Ledger, LedgerWriter, Submission
+from pointillist.state.tasks import TaskKey
 
 if TYPE_CHECKING:
     from pointillist.study import Study

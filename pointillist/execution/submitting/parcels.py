@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pointillist.execution.submitting.needs import Needs, at_once, one_after_another
+from pointillist.state.tasks import TaskKey
 
 if TYPE_CHECKING:
     from pointillist.definition.operations import Operation
     from pointillist.state.tasks import Task
-
-TaskKey = tuple[str, str]
 
 
 @dataclass(frozen=True)

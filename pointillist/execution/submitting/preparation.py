@@ -31,7 +31,7 @@ from pointillist.execution.submitting.scripts import (
 )
 from pointillist.execution.submitting.units import Units
 from pointillist.execution.submitting.wishes import Wishes
-from pointillist.state.tasks import State
+from pointillist.state.tasks import State, TaskKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Parts:
     text: str
     script: str
     """Path relative to the project."""
-    elements: list[list[tuple[str, str]]]
+    elements: list[list[TaskKey]]
     """The tasks of each element; more than the parcel's where groups go up as one."""
     cores: int
     gpus: int
@@ -130,11 +130,11 @@ def prepare(
     scheduler = environment.script_scheduler() or _scheduler_of(wishes.template)
     prepared = Prepared()
     startable, failed = _startable(plan, wants, wishes, prepared)
-    after: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    after: dict[TaskKey, set[TaskKey]] = {}
     tasks = startable
     if wishes.everything:
 
-        def is_there(key: tuple[str, str]) -> bool:
+        def is_there(key: TaskKey) -> bool:
             where = plan.on_cluster(key)
             return where is not None and where.submission.id is not None
 
@@ -175,7 +175,7 @@ def _scheduler_of(template: str) -> Scheduler | None:
 
 def _startable(
     plan: Plan, wants: Callable[[Task], bool], wishes: Wishes, prepared: Prepared
-) -> tuple[list[Task], set[tuple[str, str]]]:
+) -> tuple[list[Task], set[TaskKey]]:
     startable, failed = [], set()
     for task in plan.tasks_in([State.QUEUED, State.RUNNING, State.ELIGIBLE, State.FAILED]):
         if not wants(task):

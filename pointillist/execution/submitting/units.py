@@ -15,12 +15,10 @@ from pointillist.definition.operations import Operation
 from pointillist.execution.commands import directives_of
 from pointillist.execution.submitting.needs import Needs, needs_of, one_after_another
 from pointillist.state.plan import Plan
-from pointillist.state.tasks import State, Task
+from pointillist.state.tasks import State, Task, TaskKey
 
 if TYPE_CHECKING:
     from pointillist.definition.registry import Definition
-
-TaskKey = tuple[str, str]
 
 
 def chosen_groups(definition: Definition, names: Iterable[str] | None) -> list[Group]:
