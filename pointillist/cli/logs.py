@@ -16,7 +16,11 @@ from pointillist.errors import EXIT_NOTHING_SELECTED, EXIT_OK
 from pointillist.state.tasks import State
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pointillist.state.journal import Attempt
+    from pointillist.state.plan import Plan
+    from pointillist.state.tasks import TaskKey
     from pointillist.study import Study
 
 EXAMPLES = """\
@@ -40,18 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(project: Study, arguments: argparse.Namespace) -> int:
     """Show logs."""
     plan, selection = plan_of_selected(project, arguments)
-    wanted = {task.key for task in plan.tasks() if selection.wants(task)}
     if arguments.operation is arguments.job_id is arguments.filter is None:
-        wanted = {task.key for task in plan.tasks() if plan.state(task) is State.FAILED}
+        wanted = {task.key for task in plan.tasks_in({State.FAILED})}
         if not wanted:
             print("No task has failed. Select tasks with -o, -j or -f to see their logs.", file=sys.stderr)
             if arguments.json:
                 print_document(SCHEMA, attempts=[])
             return EXIT_OK
-    attempts = [a for a in plan.journal.attempts() if (a.operation, a.aggregate_id) in wanted and a.log]
-    if not arguments.all:
-        attempts = list({(a.operation, a.aggregate_id): a for a in attempts}.values())
-    attempts += on_cluster.logs(plan, sorted(wanted))
+    else:
+        wanted = {task.key for task in plan.tasks() if selection.wants(task)}
+    attempts = _attempts(plan, wanted, only_last=not arguments.all)
     if arguments.json:
         print_document(SCHEMA, attempts=[attempt.as_json() for attempt in attempts])
         return EXIT_OK if attempts else EXIT_NOTHING_SELECTED
@@ -65,15 +67,26 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
         path = os.path.join(project.path, log)
         if arguments.path:
             print(path)
-            continue
-        what = sharing[0].aggregate_id if len(sharing) == 1 else f"{len(sharing)} jobs of one batch"
-        how = {a.outcome.value if a.outcome else "not ended" for a in sharing}
-        print(
-            f"==> {sharing[0].operation} ({what}), {', '.join(sorted(how))}{on_cluster.made_in(sharing[0])}: {log}",
-            file=sys.stderr,
-        )
-        _copy(path, arguments.lines)
+        else:
+            print(f"==> {_heading(sharing)}: {log}", file=sys.stderr)
+            _copy(path, arguments.lines)
     return EXIT_OK
+
+
+def _attempts(plan: Plan, wanted: Collection[TaskKey], *, only_last: bool) -> list[Attempt]:
+    """Return the attempts at some tasks that have logs, in the order they started, and their last cluster jobs."""
+    attempts = [attempt for attempt in plan.journal.attempts() if attempt.key in wanted and attempt.log]
+    if only_last:
+        last = {attempt.key: attempt for attempt in sorted(attempts, key=lambda attempt: attempt.rank)}
+        attempts = [attempt for attempt in attempts if last[attempt.key] is attempt]
+    return attempts + on_cluster.logs(plan, sorted(wanted))
+
+
+def _heading(sharing: list[Attempt]) -> str:
+    """Say whose log it is: of one attempt, or of several in one batch."""
+    what = sharing[0].aggregate_id if len(sharing) == 1 else f"{len(sharing)} jobs of one batch"
+    how = {attempt.outcome.value if attempt.outcome else "not ended" for attempt in sharing}
+    return f"{sharing[0].operation} ({what}), {', '.join(sorted(how))}{on_cluster.made_in(sharing[0])}"
 
 
 def _copy(path: str, lines: int | None) -> None:

@@ -121,7 +121,7 @@ class Actions:
         }
         if _STATUS[outcome] == _FAILED:
             about["error"] = attempt.message or outcome.value
-        last = self._plan.journal.last(attempt.operation, attempt.aggregate_id)
+        last = self._plan.journal.last(*attempt.key)
         if _STATUS[outcome] == _COMPLETED and last is not None and last.id == attempt.id:
             about["result"] = self._results(self._plan.definition.operations[attempt.operation], job_ids)
         return self._new(f"#attempt/{attempt.id}", about)
@@ -187,7 +187,7 @@ class Actions:
         return {} if n_open else {"actionStatus": _COMPLETED}
 
     def _jobs_of(self, attempt: Attempt) -> list[str]:
-        task = self._plan.find(attempt.operation, attempt.aggregate_id)
+        task = self._plan.find(*attempt.key)
         if task is not None:
             return list(task.aggregate.job_ids)
         return [attempt.aggregate_id] if self._plan.workspace.has_job(attempt.aggregate_id) else []

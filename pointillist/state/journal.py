@@ -85,6 +85,16 @@ class Attempt:
     inode: int = 0
     """The number of its job's folder, by which it is found again under another name; 0 where it is not known."""
 
+    @property
+    def key(self) -> TaskKey:
+        """The task it was made at."""
+        return self.operation, self.aggregate_id
+
+    @property
+    def rank(self) -> tuple[int, float, str]:
+        """By what the attempts at one task are put in order, the last of them last; not by the clock alone."""
+        return self.number, self.started, self.id
+
     def as_json(self) -> dict[str, Any]:
         """Return the attempt as plain data."""
         values = {name: getattr(self, name) for name in self.__slots__ if name != "inode"}
@@ -135,7 +145,7 @@ class Journal:
     def attempts_at(self, operation: str, aggregate_id: str) -> list[Attempt]:
         """Return the attempts at one task in the order they started."""
         key = operation, aggregate_id
-        return sorted((one for one in self._read().values() if (one.operation, one.aggregate_id) == key), key=_rank)
+        return sorted((one for one in self._read().values() if one.key == key), key=lambda one: one.rank)
 
     def failed(self) -> list[TaskKey]:
         """Return the operation and aggregate id of each task whose last attempt failed."""
@@ -151,7 +161,7 @@ class Journal:
         """Take note of an attempt this process has just recorded itself."""
         self._own_files.add(f"{attempt.session}{SUFFIX}")
         self._attempts[attempt.id] = attempt
-        self._last[attempt.operation, attempt.aggregate_id] = attempt
+        self._last[attempt.key] = attempt
 
     def remove(self, attempt: Attempt) -> None:
         """Take note that an attempt this process has recorded never began."""
@@ -159,9 +169,8 @@ class Journal:
 
     def move(self, attempt: Attempt, aggregate_id: str) -> None:
         """Take note that the aggregate of an attempt has another id now."""
-        key = attempt.operation, attempt.aggregate_id
-        if self._last.get(key) is attempt:
-            del self._last[key]
+        if self._last.get(attempt.key) is attempt:
+            del self._last[attempt.key]
         attempt.aggregate_id = aggregate_id
 
     def trouble(self) -> PointillistError | None:
@@ -253,7 +262,7 @@ class Journal:
         if aggregate_id != attempt.aggregate_id:
             self.move(attempt, aggregate_id)
         if self._is_read and attempt.outcome is None and outcome is not Outcome.INTERRUPTED:
-            self.ended_elsewhere[attempt.operation, attempt.aggregate_id] += 1
+            self.ended_elsewhere[attempt.key] += 1
         attempt.started, attempt.ended, attempt.outcome = began, ended, outcome
         attempt.exit_code, attempt.message, attempt.fingerprint = exit_code, message, fingerprint
         attempt.cpu_s, attempt.peak_memory_bytes = cpu_s, memory_bytes
@@ -261,22 +270,21 @@ class Journal:
             self._note_last(attempt)
 
     def _note_last(self, attempt: Attempt) -> None:
-        key = attempt.operation, attempt.aggregate_id
-        last = self._last.get(key)
-        if last is None or _rank(last) <= _rank(attempt):
-            self._last[key] = attempt
+        last = self._last.get(attempt.key)
+        if last is None or last.rank <= attempt.rank:
+            self._last[attempt.key] = attempt
 
     def _drop(self, attempt_ids: Iterable[str]) -> None:
         """Forget attempts that never began."""
         stale = set()
         for attempt_id in attempt_ids:
             attempt = self._attempts.pop(attempt_id, None)
-            if attempt is not None and self._last.get(key := (attempt.operation, attempt.aggregate_id)) is attempt:
-                del self._last[key]
-                stale.add(key)
+            if attempt is not None and self._last.get(attempt.key) is attempt:
+                del self._last[attempt.key]
+                stale.add(attempt.key)
         if stale:
             for attempt in self._attempts.values():
-                if (attempt.operation, attempt.aggregate_id) in stale:
+                if attempt.key in stale:
                     self._note_last(attempt)
 
 
@@ -394,10 +402,6 @@ class JournalWriter:
         """Make sure that what was recorded is on the disk."""
         if self._file.close():
             gather(self._journal.path, Sessions(os.path.dirname(self._journal.path)).is_alive)
-
-
-def _rank(attempt: Attempt) -> tuple[int, float, str]:
-    return attempt.number, attempt.started, attempt.id
 
 
 def _check(*, times: Iterable[float], numbers: Iterable[float | None], texts: Iterable[str]) -> None:

@@ -57,3 +57,12 @@ def test_a_task_that_has_failed_by_an_earlier_clock_is_not_tried_again(make_stud
     at(-7200, "well")
     study.cli("exec", "work")
     assert state(study) == "eligible after ended"
+
+
+def test_the_log_of_the_last_attempt_is_shown_though_the_clock_says_otherwise(make_study, at) -> None:
+    study = make_study(BODY, {"x": 0})
+    for shift_s in (0, -3600):
+        at(shift_s, "bad")
+        study.cli("run", "--retry-failed", check=1)
+    assert study.cli("logs", "--path").stdout.endswith(".2.log\n")
+    assert len(study.cli("logs", "--path", "--all").stdout.splitlines()) == 2
