@@ -106,9 +106,9 @@ def status_of_aggregates(project: Study, aggregates: Iterable[tuple[Any, ...]] |
         if wanted is None or one in wanted:
             row = rows.setdefault(one, {"aggregate_id": one, "groups": {}, "labels": [], "_error": None})
             row["groups"][name] = _answers(plan, task, remembered.get(project._job_operation_id(one, [name])))
-    for row in rows.values():
-        if row["aggregate_id"] in plan.workspace.job_ids:
-            row["labels"] = sorted(set(labels_of(plan, row["aggregate_id"])))
+    for job_id in plan.workspace.job_ids:
+        if job_id in rows:
+            rows[job_id]["labels"] = sorted(set(labels_of(plan, job_id)))
     return list(rows.values())
 
 

@@ -185,36 +185,52 @@ class Slurm(Scheduler):
         asked = list(ids)
         wanted = sorted({split_id(one)[0] for one in asked})
         found = self.query(wanted)
-        # Asked about an element that it no longer knows, Slurm says nothing; so that is asked once more, narrowly.
-        missing = [one for one in asked if one not in found and split_id(one)[1] is not None]
-        missing = [one for one in missing if any(job.job_id == split_id(one)[0] for job in found.values())]
-        for first in range(0, len(missing), _ELEMENTS_IN_ONE_QUESTION):
-            found |= self._few(missing[first : first + _ELEMENTS_IN_ONE_QUESTION])
-        for one in [one for one in missing if one not in found][:_CONFIRMED]:
-            found |= self._few([one])
         known = {job.job_id for job in found.values()}
+        found |= self._elements([one for one in asked if one not in found and split_id(one)[0] in known])
         forgotten = [one for one in wanted if one not in known]
         if not forgotten:
             return found
-        # An answer that was cut off between two records looks whole. Asked about one job alone, Slurm says of one
-        # that it does not know that it does not know it.
-        for one in forgotten[:_CONFIRMED]:
+        self._make_sure_of(forgotten[:_CONFIRMED])
+        return self._accounts_of(forgotten) | found
+
+    def _elements(self, ids: Iterable[str]) -> dict[str, ClusterJob]:
+        """Ask about elements that an answer about their arrays lacked: narrowly, and about the first of them alone.
+
+        Of an element that it no longer knows Slurm says nothing.
+        """
+        wanted = [one for one in ids if split_id(one)[1] is not None]
+        found: dict[str, ClusterJob] = {}
+        for first in range(0, len(wanted), _ELEMENTS_IN_ONE_QUESTION):
+            found |= self._few(wanted[first : first + _ELEMENTS_IN_ONE_QUESTION])
+        for one in [one for one in wanted if one not in found][:_CONFIRMED]:
+            found |= self._few([one])
+        return found
+
+    def _make_sure_of(self, forgotten: Iterable[str]) -> None:
+        """Ask about each of some jobs alone: then Slurm says of one that it does not know that it does not know it.
+
+        An answer that was cut off between two records looks whole.
+        """
+        for one in forgotten:
             command = self.query_command([one], user="")
             answer = self._run(command, timeout_s=self._query_timeout_s, environment=self.environment)
             if answer.returncode == 0 or answer.timed_out or not self.all_unknown(answer):
                 raise self._unanswered(command, answer, because=f"job {one} is missing")
+
+    def _accounts_of(self, forgotten: Sequence[str]) -> dict[str, ClusterJob]:
+        """Ask the accounting database, where there is one, about jobs that the controller has forgotten."""
         command = self.history_command(forgotten)
         try:
             answer = self._run(command, timeout_s=self._query_timeout_s, environment=self.environment)
         except SchedulerNotPresent:
-            return found
+            return {}
         if answer.returncode == 0:
             try:
-                return self.parse_history(answer.stdout) | found
+                return self.parse_history(answer.stdout)
             except ValueError as error:
                 raise self._unanswered(command, answer, because=str(error)) from error
         if "accounting storage is disabled" in said(answer).lower():
-            return found
+            return {}
         raise self._unanswered(command, answer)
 
     def query_names(self, names: Iterable[str]) -> dict[str, ClusterJob]:

@@ -84,11 +84,11 @@ class Attempts:
         if ended.usage is not None and len(work.tasks) > 1:
             self._journal.use(list(work.attempts.values()), ended.usage)
 
-    def withdraw(self, work: Work) -> None:
-        """Take back a piece of work that has not begun."""
-        for attempt in work.attempts.values():
-            self._journal.withdraw(attempt)
-        self.close(work)
+    def withdraw(self, works: Sequence[Work]) -> None:
+        """Take back pieces of work that have not begun."""
+        self._journal.withdraw([attempt for work in works for attempt in work.attempts.values()])
+        for work in works:
+            self.close(work)
 
     def close(self, work: Work) -> None:
         """Let go of the files of a piece of work that has ended."""

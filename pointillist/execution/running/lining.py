@@ -134,9 +134,10 @@ class Lining:
         if not work.ahead:
             return
         process = work.process
-        for _ in range(process.take_back() if isinstance(process, Worker) else len(work.ahead)):
-            follower = work.ahead.pop()
-            self._attempts.withdraw(follower)
+        count = process.take_back() if isinstance(process, Worker) else len(work.ahead)
+        followers = [work.ahead.pop() for _ in range(count)]
+        self._attempts.withdraw(followers)
+        for follower in followers:
             for task in follower.tasks.values():
                 self._candidates.put_back(task)
 

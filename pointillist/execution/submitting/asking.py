@@ -145,22 +145,23 @@ def _in_the_queue(scheduler: Scheduler, one: Submission) -> str:
 
 def _found(scheduler: Scheduler, group: list[Submission], dead: set[str]) -> dict[str, dict[str, ClusterJob]]:
     """Return the cluster jobs of each submission, by its name."""
+    of_id: dict[str, list[Submission]] = {}
+    of_name: dict[str, list[Submission]] = {}
+    for one in group:
+        if one.id is not None:
+            of_id.setdefault(one.id, []).append(one)
+        else:
+            of_name.setdefault(_in_the_queue(scheduler, one), []).append(one)
+    found: dict[str, dict[str, ClusterJob]] = {one.name: {} for one in group}
     doubtful = [one for one in group if one.id is None and one.writer in dead]
-    jobs = _patiently(scheduler, None if doubtful else [one.id for one in group if one.id is not None])
-    by_base: dict[str, dict[str, ClusterJob]] = {}
-    by_name: dict[str, dict[str, ClusterJob]] = {}
-    for one_id, job in jobs.items():
-        by_base.setdefault(job.job_id, {})[one_id] = job
-        by_name.setdefault(job.name, {})[one_id] = job
-    found = {
-        one.name: by_base.get(one.id, {}) if one.id else by_name.get(_in_the_queue(scheduler, one), {}) for one in group
-    }
+    for one_id, job in _patiently(scheduler, None if doubtful else list(of_id)).items():
+        for one in (*of_id.get(job.job_id, ()), *of_name.get(job.name, ())):
+            found[one.name][one_id] = job
     nameless = [one for one in doubtful if not found[one.name]]
     if nameless:
         for one_id, job in scheduler.query_names([_in_the_queue(scheduler, one) for one in nameless]).items():
-            for one in nameless:
-                if _in_the_queue(scheduler, one) == job.name:
-                    found[one.name][one_id] = job
+            for one in of_name.get(job.name, ()):
+                found[one.name][one_id] = job
     missing = [
         str(one.element_id(number))
         for one in group
@@ -170,9 +171,8 @@ def _found(scheduler: Scheduler, group: list[Submission], dead: set[str]) -> dic
     ]
     if missing:
         for one_id, job in scheduler.history(missing).items():
-            for one in group:
-                if one.id == job.job_id:
-                    found[one.name].setdefault(one_id, job)
+            for one in of_id.get(job.job_id, ()):
+                found[one.name].setdefault(one_id, job)
     return found
 
 

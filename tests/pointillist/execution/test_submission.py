@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from pointillist.cluster.schedulers.jobs import ClusterJob
 from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.directives import evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import DirectivesError
+from pointillist.execution.submitting.asking import Asking
 from pointillist.execution.submitting.blame import failed_by
 from pointillist.execution.submitting.needs import Needs, at_once, needs_of, one_after_another
 from pointillist.execution.submitting.parcels import elements_of, parcels_of
 from pointillist.state.journal import Attempt, Outcome
-from pointillist.state.submissions import Ending
+from pointillist.state.rests import Rests
+from pointillist.state.sessions import Sessions
+from pointillist.state.submissions import Ending, Submission
 from pointillist.state.tasks import Task
 
 GIB = 2**30
@@ -155,3 +162,38 @@ def test_tasks_that_say_nothing_of_time_and_memory_add_nothing() -> None:
         assert together.walltime_s == (120 if together.cores == 1 else 60)
         assert together.memory == GIB
     assert one_after_another([Needs(), Needs()]).walltime_s is None
+
+
+class Forgetful:
+    """A scheduler that answers a question about names only, and counts how often it is asked to spell one."""
+
+    name = "slurm"
+    spelled = 0
+
+    def hurry(self, timeout_s: float) -> None:
+        pass
+
+    def query(self, ids: Any = None) -> dict[str, ClusterJob]:
+        return {}
+
+    def query_names(self, names: list[str]) -> dict[str, ClusterJob]:
+        return {f"{n}": ClusterJob(id=f"{n}", name=name) for n, name in enumerate(names)}
+
+    def queue_name(self, name: str) -> str:
+        self.spelled += 1
+        return name.upper()
+
+
+def test_asking_for_names_costs_as_much_for_each_however_many_there_are(tmp_path: Path) -> None:
+    scheduler = Forgetful()
+    here = SimpleNamespace(__name__="Lab", script_scheduler=lambda: scheduler)
+    count = 40
+    opened = [
+        Submission(f"n{n}", "dead", 0.0, "slurm", "Lab", [[("work", f"{n}")]], False, "script", "", {})
+        for n in range(count)
+    ]
+    answer = Asking(here, Sessions(str(tmp_path)), Rests(str(tmp_path))).ask(opened)
+    assert {name: [job.name for job in jobs.values()] for name, jobs in answer.jobs.items()} == {
+        one.name: [one.name.upper()] for one in opened
+    }
+    assert scheduler.spelled <= 3 * count

@@ -60,7 +60,7 @@ def test_what_a_process_has_recorded_itself_is_known_beside_what_others_record_m
     journal = Journal(str(tmp_path / "journal"))
     writer = JournalWriter(journal, session)
     kept, withdrawn = (writer.start("work", name, log="") for name in "ab")
-    writer.withdraw(withdrawn)
+    writer.withdraw([withdrawn])
     other = Sessions(str(tmp_path)).open()
     writer_elsewhere = JournalWriter(Journal(str(tmp_path / "journal")), other)
     elsewhere = writer_elsewhere.start("work", "c", log="")
