@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pointillist.state.journal import Journal
     from pointillist.state.plan import Plan
     from pointillist.state.sessions import Sessions
+    from pointillist.state.submissions import Ledger
     from pointillist.state.workspace import Workspace
 
 STATE_FOLDER = ".pointillist"
@@ -117,6 +118,12 @@ class Study(Declarations, DataSpace):
 
         return Journal(os.path.join(self.state_folder, "journal"), only=aggregate_ids)
 
+    def ledger(self) -> Ledger:
+        """Return the record of what was submitted."""
+        from pointillist.state.submissions import Ledger
+
+        return Ledger(os.path.join(self.state_folder, "submissions"))
+
     def sessions(self) -> Sessions:
         """Return the sessions and claims of all processes that run tasks of this project."""
         from pointillist.state.sessions import Sessions
@@ -161,7 +168,7 @@ class Study(Declarations, DataSpace):
 
     def scheduler_jobs(self, scheduler: Any) -> Iterator[OlderClusterJob]:
         """Yield what is in the queue of a scheduler: a name and a status for each task, bundles taken apart."""
-        from pointillist.execution.submitting.queue import scheduler_jobs
+        from pointillist.execution.submitting.older_queue import scheduler_jobs
 
         return scheduler_jobs(self, scheduler)
 

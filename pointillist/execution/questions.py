@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.aggregates import Aggregate, get_aggregate_id
 from pointillist.errors import PointillistError, SelectionError
-from pointillist.execution.submitting.following import ledger_of
-from pointillist.execution.submitting.inherited import stored_status
+from pointillist.execution.submitting.older import stored_status
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import Task
 
@@ -88,7 +87,7 @@ def _in_words(error: PointillistError) -> str:
 def remembered_status(project: Study) -> dict[str, int]:
     """Return the scheduler status of tasks by their ids, as last written down: by signac-flow, or by ``submit``."""
     known = stored_status(project)
-    for submission in ledger_of(project).open():
+    for submission in project.ledger().open():
         for number in submission.open_elements():
             for operation, aggregate_id in submission.elements[number]:
                 known.setdefault(project._job_operation_id(aggregate_id, [operation]), SUBMITTED)

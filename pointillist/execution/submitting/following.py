@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pointillist.errors import EXIT_AGAIN
 from pointillist.execution.submitting.asking import Answer, Asking
 from pointillist.execution.submitting.blame import Blame
-from pointillist.execution.submitting.inherited import inherit
+from pointillist.execution.submitting.older import inherit
 from pointillist.state.journal import Attempt
 from pointillist.state.place import NAME_VARIABLES, SUBMISSION_VARIABLE
 from pointillist.state.rests import Rests
@@ -95,25 +95,31 @@ class Following:
         if self.ledger.open():
             from threading import Thread
 
-            self._thread = Thread(target=self._ask, daemon=True)
+            self._thread = Thread(target=self._ask_ahead, daemon=True)
             self._thread.start()
 
     def of(self, plan: Plan, key: TaskKey) -> OnCluster | None:
         """Return where a task is on the cluster; None when it is not there, or no longer."""
-        if self._present is None:
-            self._present = self._settle(plan)
-        return self._present.get(key)
+        return self._settled(plan).get(key)
 
     def concerned(self, plan: Plan) -> Iterable[TaskKey]:
         """Return the tasks of which the cluster knows something that the workspace does not."""
-        if self._present is None:
-            self._present = self._settle(plan)
-        return [*self._present, *self.ledger.failed()]
+        return [*self._settled(plan), *self.ledger.failed()]
 
     def failure(self, plan: Plan, key: TaskKey) -> Attempt | None:
         """Return how the last cluster job of a task failed it, when it did."""
         self.of(plan, key)
         return self.ledger.failure(key)
+
+    def _settled(self, plan: Plan) -> dict[TaskKey, OnCluster]:
+        if self._present is None:
+            self._present = self._settle(plan)
+        return self._present
+
+    def _ask_ahead(self) -> None:
+        # What is wrong is told to whoever needs the answer, and asks again.
+        with contextlib.suppress(Exception):
+            self._ask()
 
     def _ask(self) -> None:
         self._answer = self._asking.ask(self.ledger.open())
@@ -126,7 +132,7 @@ class Following:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        elif self._answer is None:
+        if self._answer is None:
             self._ask()
         assert self._answer is not None
         present: dict[TaskKey, OnCluster] = {}
@@ -181,26 +187,20 @@ class Following:
         job = jobs.get(one.element_id(number) or "")
         if job is None:
             return self._gone(one, number)
-        if job.state.is_final:
-            words = _ENDINGS.get(job.state.value, "")
-            if job.exit_code == EXIT_AGAIN:
-                return Ending(
-                    "stopped", "Its time was nearly up; the next submit goes on.", answer.asked, job.exit_code, job.node
-                )
-            # A reason to wait may still stand there when a job has ended; it says nothing about the end.
-            if job.state.value == "failed" or "it waits for failed" in job.reason_words:
-                words = job.reason_words or words
-            state = job.state.value
-            if state == "failed" and job.exit_code in (None, _KILLED) and self._output_says(one, number) == _HUNGRY:
-                # Where no cgroups watch over memory, the scheduler kills, and only the output says for what.
-                state, words = _HUNGRY, _ENDINGS[_HUNGRY]
-            return Ending(state, words, answer.asked, job.exit_code, job.node)
-        running = job.state.value in ("running", "suspended", "ending")
-        presence = Presence.RUNNING if running else Presence.QUEUED
-        if job.state.value == "unknown":
-            presence = Presence.UNKNOWN
-        words = job.reason_words or ("" if running else job.native_state.lower())
-        return OnCluster(presence, one, number, f"on {job.node}" if running and job.node else words)
+        return self._ended(one, number, job, answer.asked) if job.state.is_final else _present(one, number, job)
+
+    def _ended(self, one: Submission, number: int, job: ClusterJob, asked: float) -> Ending:
+        """Say how an element ended that the scheduler still knows."""
+        state, words = job.state.value, _ENDINGS.get(job.state.value, "")
+        if job.exit_code == EXIT_AGAIN:
+            state, words = "stopped", "Its time was nearly up; the next submit goes on."
+        # A reason to wait may still stand there when a job has ended; it says nothing about the end.
+        elif state == "failed" or "it waits for failed" in job.reason_words:
+            words = job.reason_words or words
+        if state == "failed" and job.exit_code in (None, _KILLED) and self._output_says(one, number) == _HUNGRY:
+            # Where no cgroups watch over memory, the scheduler kills, and only the output says for what.
+            state, words = _HUNGRY, _ENDINGS[_HUNGRY]
+        return Ending(state, words, asked, job.exit_code, job.node)
 
     def _gone(self, one: Submission, number: int) -> Ending:
         """Say what can be said of an element that the scheduler has forgotten."""
@@ -245,6 +245,16 @@ class Following:
                 session.close()
 
 
+def _present(one: Submission, number: int, job: ClusterJob) -> OnCluster:
+    """Say where an element is that waits or runs."""
+    running = job.state.value in ("running", "suspended", "ending")
+    presence = Presence.RUNNING if running else Presence.QUEUED
+    if job.state.value == "unknown":
+        presence = Presence.UNKNOWN
+    words = job.reason_words or ("" if running else job.native_state.lower())
+    return OnCluster(presence, one, number, f"on {job.node}" if running and job.node else words)
+
+
 _ENDINGS = {
     "completed": "Its script ended well.",
     "cancelled": "It was cancelled.",
@@ -256,11 +266,6 @@ _ENDINGS = {
 }
 
 
-def ledger_of(project: Study) -> Ledger:
-    """Return the record of what was submitted from a project."""
-    return Ledger(os.path.join(project.state_folder, "submissions"))
-
-
 def follow(project: Study) -> Following | None:
     """Begin to look for the tasks of a project on the cluster; None where there is nothing to look for.
 
@@ -269,7 +274,7 @@ def follow(project: Study) -> Following | None:
     """
     if os.environ.get(SUBMISSION_VARIABLE):
         return None
-    ledger = ledger_of(project)
+    ledger = project.ledger()
     if _is_within(ledger):
         return None
     inherit(project, ledger)

@@ -31,6 +31,7 @@ from pointillist.execution.submitting.scripts import (
 )
 from pointillist.execution.submitting.units import Units
 from pointillist.execution.submitting.wishes import Wishes
+from pointillist.state.submissions import Presence
 from pointillist.state.tasks import State, TaskKey
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _startable(
         where = plan.on_cluster(task.key)
         if where is not None:
             prepared.present += 1
-            prepared.unknown += where.presence.value == "unknown"
+            prepared.unknown += where.presence is Presence.UNKNOWN
         elif state is State.ELIGIBLE or (state is State.FAILED and wishes.retry_failed):
             startable.append(task)
             if state is State.FAILED:
@@ -210,6 +211,8 @@ class _Maker:
         self._scheduler = scheduler
         self._wishes = wishes
         self._units = units
+        self._folder = os.path.relpath(project.state_folder, project.path)
+        """Of the engine's files, relative to the project."""
         self.warnings: list[str] = []
         self._renderer = Renderer([project.template_folder, *environment.template_folders()], environment)
 
@@ -242,13 +245,12 @@ class _Maker:
                 f"The template {self._wishes.template} replaces the body of the script: the signal before the time"
                 " limit does not reach the work."
             )
-        script = os.path.join(os.path.relpath(self._project.state_folder, self._project.path), "scripts")
         failed_too = self._wishes.retry_failed
         elements = [
             [task.key for unit in element.tasks for task in self._units.members(unit, failed_too=failed_too)]
             for element in parcel.elements
         ]
-        path = os.path.join(script, f"{file}-{token}.sh")
+        path = os.path.join(self._folder, "scripts", f"{file}-{token}.sh")
         cores, gpus = self._environment.taken(request)
         return Parts(parcel, request, text, path, elements, cores, gpus, self._submit_command(request, path))
 
@@ -264,8 +266,8 @@ class _Maker:
             array = Array(len(parcel.elements), limit=wishes.at_once)
         output = wishes.output
         if not output and self._scheduler is not None:
-            folder = os.path.join(os.path.relpath(self._project.state_folder, self._project.path), "logs", "cluster")
-            output = self._scheduler.output_pattern(os.path.join(folder, stem), array=array is not None)
+            stem = os.path.join(self._folder, "logs", "cluster", stem)
+            output = self._scheduler.output_pattern(stem, array=array is not None)
         return Request(
             name=name,
             processes=needs.processes,

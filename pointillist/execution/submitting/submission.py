@@ -24,7 +24,6 @@ from pointillist.cluster.errors import ClusterError, RequestError, SchedulerUnav
 from pointillist.cluster.schedulers.requests import After, Dependency, Request
 from pointillist.errors import SubmitError
 from pointillist.execution.planning import known_names, planned
-from pointillist.execution.submitting.following import ledger_of
 from pointillist.execution.submitting.parcels import Parcel
 from pointillist.execution.submitting.preparation import Parts, Prepared, prepare
 from pointillist.execution.submitting.units import chosen_groups
@@ -96,7 +95,7 @@ def hand_over(
     """
     environment: type[ComputeEnvironment] = project._environment
     scheduler = environment.get_scheduler()
-    ledger = ledger_of(project)
+    ledger = project.ledger()
     session = project.sessions().open()
     writer = LedgerWriter(ledger, session)
     outcome = Outcome()

@@ -275,7 +275,7 @@ def test_no_task_is_twice_in_the_queue_and_none_is_forgotten(
             break
     assert world.is_done()
     assert not world.live()
-    submissions = following.ledger_of(world.project()).submissions()
+    submissions = world.project().ledger().submissions()
     with opened(world.fake.path, changes=False) as queue:
         remembered, forgotten = list(queue.jobs.values()), list(queue.state["ended"].values())
     # Of one that ended and was forgotten before anybody looked, the name is all that there can be.

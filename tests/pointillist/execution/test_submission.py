@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,14 +15,15 @@ from pointillist.definition.aggregates import Aggregate
 from pointillist.definition.directives import evaluate
 from pointillist.definition.operations import Operation
 from pointillist.errors import DirectivesError
-from pointillist.execution.submitting.asking import Asking
+from pointillist.execution.submitting.asking import Answer, Asking
 from pointillist.execution.submitting.blame import failed_by
+from pointillist.execution.submitting.following import Following
 from pointillist.execution.submitting.needs import Needs, at_once, needs_of, one_after_another
 from pointillist.execution.submitting.parcels import elements_of, parcels_of
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.rests import Rests
 from pointillist.state.sessions import Sessions
-from pointillist.state.submissions import Ending, Submission
+from pointillist.state.submissions import Ending, Ledger, LedgerWriter, Submission
 from pointillist.state.tasks import Task
 
 GIB = 2**30
@@ -197,3 +199,22 @@ def test_asking_for_names_costs_as_much_for_each_however_many_there_are(tmp_path
         one.name: [one.name.upper()] for one in opened
     }
     assert scheduler.spelled <= 3 * count
+
+
+class Broken:
+    """Asks a scheduler of somebody's own making, which raises what it likes."""
+
+    def ask(self, opened: list[Submission]) -> Answer:
+        raise RuntimeError("no licence")
+
+
+def test_what_a_question_put_ahead_raises_is_told_to_whoever_needs_the_answer(tmp_path: Path) -> None:
+    ledger, sessions = Ledger(str(tmp_path / "submissions")), Sessions(str(tmp_path))
+    with contextlib.closing(sessions.open()) as session:
+        writer = LedgerWriter(ledger, session)
+        writer.intend(Submission("n", session.id, 1.0, "slurm", "Lab", [[("work", "0")]], False, "script", "", {}))
+        writer.close()
+    following = Following(ledger, Broken(), sessions, Any, str(tmp_path))  # type: ignore[arg-type]
+    following.start()
+    with pytest.raises(RuntimeError, match="no licence"):
+        following.of(Any, ("work", "0"))  # type: ignore[arg-type]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pointillist.cluster.schedulers.jobs import State
 from pointillist.cluster.schedulers.older import JobStatus, OlderClusterJob
-from pointillist.execution.submitting.following import ledger_of
 
 if TYPE_CHECKING:
     from pointillist.study import Study
@@ -26,7 +25,7 @@ _STATUS = {
 
 def scheduler_jobs(project: Study, scheduler: Any) -> Iterator[OlderClusterJob]:
     """Yield what is in a queue, with bundles and arrays taken apart into the ids of their tasks."""
-    ledger = ledger_of(project)
+    ledger = project.ledger()
     by_name = {submission.name: submission for submission in ledger.submissions()}
     for name, index, status in _entries(scheduler):
         submission = by_name.get(name)
