@@ -94,25 +94,26 @@ def repeatable(device: torch.device) -> Iterator[None]:
         return
     import torch
 
-    # Read when cuBLAS is first used by the process.
+    # Read once, when the process first multiplies on the device; so every product belongs in here.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = (
-        torch.are_deterministic_algorithms_enabled(),
+        torch.get_deterministic_debug_mode(),
         torch.backends.cudnn.benchmark,
         torch.backends.cuda.matmul.fp32_precision,
         torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
     )
-    _set_precision(True, False, "ieee", "ieee")
+    _set_precision("error", False, "ieee", "ieee")
     try:
         yield
     finally:
         _set_precision(*before)
 
 
-def _set_precision(deterministic: bool, benchmark: bool, products: str, convolutions: str) -> None:
+def _set_precision(nondeterministic: int | str, benchmark: bool, products: str, convolutions: str) -> None:
     import torch
 
-    torch.use_deterministic_algorithms(deterministic)
+    # torch.use_deterministic_algorithms does the same and imports a compiler first, which takes a second.
+    torch.set_deterministic_debug_mode(nondeterministic)
     torch.backends.cudnn.benchmark = benchmark
     torch.backends.cuda.matmul.fp32_precision = products
     torch.backends.cudnn.conv.fp32_precision = convolutions  # type: ignore[attr-defined]

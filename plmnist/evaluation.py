@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plmnist.data import ImageSet
-from plmnist.device import device_of
+from plmnist.device import device_of, repeatable
 
 __all__ = [
     "EVALUATION_ROWS",
@@ -79,8 +79,9 @@ def measure(log_probs: Tensor, labels: Tensor) -> Metrics:
 
 def logits_of(network: nn.Module, images: ImageSet) -> Tensor:
     """Return the logits of a network in evaluation mode for all images, float32, shape (N, 10), on its device."""
-    images = images.to(device_of(network))
-    with torch.inference_mode(), evaluation_mode(network):
+    device = device_of(network)
+    images = images.to(device)
+    with torch.inference_mode(), evaluation_mode(network), repeatable(device):
         parts = []
         for start in range(0, len(images), EVALUATION_ROWS):
             parts.append(network(images.pixels(slice(start, start + EVALUATION_ROWS))))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from plmnist.config import Configuration
 from plmnist.data import ImageSet, data_hashes
-from plmnist.device import device_of
+from plmnist.device import device_of, repeatable
 from plmnist.evaluation import evaluation_mode, one_thread
 from plmnist.model import Classifier
 from plmnist.results.files import json_bytes
@@ -58,8 +58,9 @@ def legacy_images(network: Classifier, pixels: Tensor, labels: Tensor, epsilon: 
 def attack_legacy(network: Classifier, images: ImageSet, epsilons: Iterable[float]) -> list[LegacyCounts]:
     """Count as the original tutorial does, for each epsilon in normalised units."""
     counts = []
-    images = images.to(device_of(network))
-    with one_thread(), evaluation_mode(network):
+    device = device_of(network)
+    images = images.to(device)
+    with one_thread(), repeatable(device), evaluation_mode(network):
         for epsilon in epsilons:
             clean = both = 0
             for start in range(0, len(images), _ROWS):

@@ -305,7 +305,7 @@ class _Start:
             "command": list(sys.orig_argv),
             "settings": self.settings,
             **process_facts(),
-            "machine": {**machine_facts("torch" in sys.modules)},
+            "machine": machine_facts("torch" in sys.modules),
             "copied_from": None,
             "inputs": {},
             "outputs": {},

@@ -79,6 +79,8 @@ def train_stack(
 def stack_limit(config: Configuration, data: TrainingData, device: str = "cpu") -> int:
     """Return how many networks of a shape to train at once: as many as fit a share of the device's free memory."""
     place = choose_device(device)
+    # What an earlier stack has left in torch's cache is free, and would not be counted as such.
+    torch.cuda.empty_cache()
     free = torch.cuda.mem_get_info(place)[0] if place.type == "cuda" else _CPU_MEMORY_BYTES
     pixels, hidden = data.num_pixels, config.hidden_size
     n_train = len(data.split(config.seed).train_rows)

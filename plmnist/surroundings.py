@@ -122,9 +122,14 @@ def _version(package: str) -> str | None:
         return None
 
 
-@functools.cache
 def machine_facts(has_torch: bool) -> Mapping[str, Any]:
     """Return what the bytes of a computation depend on besides the code."""
+    # A computation on a GPU sets one of the variables, which earlier records of the process lack.
+    return {**_fixed_facts(has_torch), "variables": {n: os.environ[n] for n in _NUMERIC if os.environ.get(n)}}
+
+
+@functools.cache
+def _fixed_facts(has_torch: bool) -> Mapping[str, Any]:
     import platform
 
     facts: dict[str, Any] = {
@@ -133,7 +138,6 @@ def machine_facts(has_torch: bool) -> Mapping[str, Any]:
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": 1,  # plmnist.evaluation.one_thread
-        "variables": {name: os.environ[name] for name in _NUMERIC if os.environ.get(name)},
         "torch": _version("torch"),
         "torch_commit": None,
         "torch_build_sha256": None,

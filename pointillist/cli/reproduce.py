@@ -184,5 +184,7 @@ def _machines(reproduced: Reproduced) -> str:
         return "Compared byte by byte."
     texts = {True: "same fingerprint", False: "another fingerprint", None: "not known"}
     return "The machine of the originals: " + ", ".join(
-        f"{texts[answer]} for {same[answer]} files" for answer in (True, False, None) if same[answer]
+        f"{texts[answer]} for {same[answer]} file{'s' * (same[answer] != 1)}"
+        for answer in (True, False, None)
+        if same[answer]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plmnist import cli, results
+from plmnist import attacks, checks, cli, evaluation, legacy, results
 from plmnist.attacks import AttackResult, attack_images
 from plmnist.checks import check_evaluation
 from plmnist.config import NETWORKS
@@ -22,7 +23,7 @@ from plmnist.evaluation import evaluate
 from plmnist.legacy import attack_legacy
 from plmnist.model import initialise
 from plmnist.networks import build
-from plmnist.perturbations import ATTACKS, PGD
+from plmnist.perturbations import ATTACKS, PGD, FastGradientSign
 from plmnist.training import ENGINES, Trained, TrainingData, train
 
 WITHOUT_CUDA = "no CUDA device here: what only a GPU can show is not tested"
@@ -105,6 +106,57 @@ def test_records_of_the_processor_say_nothing_about_devices(tmp_path, make_mappi
 def test_repeatable_leaves_the_processor_s_settings_alone():
     with repeatable(torch.device("cpu")):
         assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_repeatable_puts_every_setting_back_and_imports_no_compiler():
+    code = """
+import sys, torch
+from plmnist.device import repeatable
+def settings():
+    backends = torch.backends
+    precision = backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision
+    return torch.get_deterministic_debug_mode(), backends.cudnn.benchmark, *precision
+torch.set_deterministic_debug_mode("warn")
+torch.backends.cudnn.benchmark = True
+before = settings()
+with repeatable(torch.device("cuda", 0)):
+    assert settings() == (2, False, "ieee", "ieee"), settings()
+assert settings() == before and before[0] == 1, settings()
+assert "torch._inductor" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        evaluate,
+        lambda network, images: attack_images(network, images, [0.1], FastGradientSign()),
+        lambda network, images: attack_legacy(network, images, [0.1]),
+        check_evaluation,
+    ],
+    ids=["evaluate", "attack", "legacy", "check"],
+)
+def test_a_network_is_called_where_its_device_repeats_only(digits, make_config, monkeypatch, measure):
+    network = train(make_config(num_epochs=1), data=digits).network
+    depth, outside = 0, 0
+
+    @contextlib.contextmanager
+    def counting(device: torch.device):
+        nonlocal depth
+        depth += 1
+        yield
+        depth -= 1
+
+    def called(*_: object) -> None:
+        nonlocal outside
+        outside += depth == 0
+
+    for name in (attacks, checks, evaluation, legacy):
+        monkeypatch.setattr(name, "repeatable", counting)
+    network.layer3.register_forward_hook(called)
+    measure(network, digits.test)
+    assert outside == 0
 
 
 # A tensor that is made without naming a device lands on torch's default device. Here that is "meta", whose tensors hold

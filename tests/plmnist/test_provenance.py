@@ -87,6 +87,13 @@ def test_each_part_tells_how_its_files_were_made(make_folder):
     assert parts_of(folder) == ["train", "fgsm", "pgd", "noise", "checks"]
 
 
+def test_a_variable_that_the_computation_sets_is_told_also_if_an_earlier_record_lacks_it(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert "CUBLAS_WORKSPACE_CONFIG" not in surroundings.machine_facts(True)["variables"]
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    assert surroundings.machine_facts(True)["variables"]["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
 def test_each_of_several_attacks_has_a_record_also_where_a_later_one_fails(make_folder, monkeypatch):
     from plmnist.perturbations import ATTACKS, Noise
 

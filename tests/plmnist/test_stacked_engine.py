@@ -224,6 +224,20 @@ def test_fewer_networks_fit_if_they_are_larger(digits, make_config):
     assert stack_limit(make_config(hidden_size=10**6), digits) == 1
 
 
+def test_what_torch_keeps_of_an_earlier_stack_is_free_for_the_next(digits, make_config, monkeypatch):
+    kept: list[int] = []
+    for name, answer in {
+        "is_available": lambda: True,
+        "current_device": lambda: 0,
+        "empty_cache": kept.clear,
+        "mem_get_info": lambda device: ((80 - sum(kept)) << 30, 80 << 30),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, answer)
+    first = stack_limit(make_config(), digits, "cuda")
+    kept.append(60)
+    assert stack_limit(make_config(), digits, "cuda") == first
+
+
 class Listener:
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
