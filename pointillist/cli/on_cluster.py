@@ -11,6 +11,7 @@ from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.place import Place
 from pointillist.state.submissions import Ending, Presence, Submission
 from pointillist.state.tasks import State
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.state.plan import Plan
@@ -58,7 +59,7 @@ def advice(plan: Plan, tasks: Iterable[Task]) -> list[str]:
             + f"  next: {step}"
         )
     if len(alike) > SHOWN:
-        texts.append(f"... and {len(alike) - SHOWN} other kinds of ends; --detailed shows each.")
+        texts.append(f"... and {counted(len(alike) - SHOWN, 'other kind')} of end; --detailed shows each.")
     for trouble in troubles(plan):
         texts.append(f"Warning: {trouble}" + (f"\n{trouble.hint}" if trouble.hint else ""))
     return texts

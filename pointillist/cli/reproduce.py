@@ -31,6 +31,7 @@ from pointillist.sharing.reproduction import (
     reproduce,
 )
 from pointillist.sharing.scratch import make_scratch
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.study import Study
@@ -165,7 +166,8 @@ def _print(reproduced: Reproduced, statement: dict[str, Any]) -> None:
     jobs, seed = statement["jobs"], statement["sample_seed"]
     drawn = f", drawn with seed {seed}," if seed is not None else ""
     print(
-        f"{len(jobs)} of {statement['finished_jobs']} finished jobs{drawn} made again in {statement['wall_s']:.1f} s: ",
+        f"{len(jobs)} of {counted(statement['finished_jobs'], 'finished job')}{drawn} made again"
+        f" in {statement['wall_s']:.1f} s: ",
         end="",
     )
     print(", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]) or "no file")
@@ -184,7 +186,5 @@ def _machines(reproduced: Reproduced) -> str:
         return "Compared byte by byte."
     texts = {True: "same fingerprint", False: "another fingerprint", None: "not known"}
     return "The machine of the originals: " + ", ".join(
-        f"{texts[answer]} for {same[answer]} file{'s' * (same[answer] != 1)}"
-        for answer in (True, False, None)
-        if same[answer]
+        f"{texts[answer]} for {counted(same[answer], 'file')}" for answer in (True, False, None) if same[answer]
     )

@@ -14,6 +14,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pointillist.cluster.clusters import CLUSTERS
@@ -206,14 +207,14 @@ class ComputeEnvironment:
         """
         if cls.cluster is None or not cls.cluster.partitions:
             return request if cls._partition_config is None else cls._partition_config.place(request)
-        from dataclasses import replace
-
         return replace(request, partition=choose_partition(cls.cluster, request).name)
 
     @classmethod
     def taken(cls, request: Request) -> tuple[int, int]:
-        """Return the cores and the GPUs that a request takes up in its partition: more than it asks for where that
-        gives only whole nodes away."""
+        """Return the cores and the GPUs that a request takes up in its partition.
+
+        They are more than it asks for where that gives only whole nodes away.
+        """
         for partition in () if cls.cluster is None else cls.cluster.partitions:
             if partition.name == request.partition:
                 return taken(partition, request)

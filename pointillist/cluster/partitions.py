@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pointillist.cluster.errors import NoPartitionFits
 from pointillist.cluster.schedulers.requests import Request
+from pointillist.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ def why_not(partition: Partition, request: Request) -> str:
     """Return a sentence that says why a request does not fit; empty when it does."""
     gpus = request.total_gpus
     if gpus and partition.gpus_per_node == 0:
-        return f"it has no GPUs and {_count(gpus, 'GPU')} asked for"
+        return f"it has no GPUs and {counted(gpus, 'GPU is', 'GPUs are')} asked for"
     if not gpus and partition.wants_gpus:
         return "it is for jobs that use GPUs and none is asked for"
     for wanted, offered, thing in (
@@ -130,7 +131,7 @@ def why_not(partition: Partition, request: Request) -> str:
         (request.gpus_per_process, partition.gpus_per_node, "GPU"),
     ):
         if offered is not None and wanted > offered:
-            return f"a process asks for {wanted} {thing}s and a node has {offered}"
+            return f"a process asks for {counted(wanted, thing)} and a node has {offered}"
     memory = request.total_memory_bytes
     per_process = 0 if memory is None else -(-memory // request.processes)
     if partition.memory_per_node_bytes is not None and per_process > partition.memory_per_node_bytes:
@@ -187,10 +188,6 @@ def taken(partition: Partition, request: Request) -> tuple[int, int]:
         return request.cores, request.total_gpus
     nodes = nodes_needed(partition, request)
     return nodes * (partition.cpus_per_node or 0) or request.cores, nodes * (partition.gpus_per_node or 0)
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing} is" if number == 1 else f"{number} {thing}s are"
 
 
 def _size(count: int) -> str:

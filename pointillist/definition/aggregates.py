@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from pointillist.definition.marks import mark
+from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.definition.stores import AggregateStore
@@ -243,7 +244,7 @@ def _group_value(key: Any, default: Any) -> Callable[[JobSource, str], Any]:
     else:
         raise TypeError("aggregator.groupby: with several keys, default must hold one value for each.")
     if len(defaults) != len(keys):
-        raise ValueError(f"aggregator.groupby: {len(keys)} keys but {len(defaults)} defaults.")
+        raise ValueError(f"aggregator.groupby: {counted(len(keys), 'key')} but {counted(len(defaults), 'default')}.")
     return lambda source, job_id: tuple(_plain_value(source, job_id, k, d) for k, d in zip(keys, defaults, strict=True))
 
 

@@ -58,7 +58,7 @@ def _tags(definition: Definition, operation: Operation, conditions: tuple[Condit
         if isinstance(condition, Copied):
             for function in condition.functions:
                 other = definition.operation_of(function)
-                found |= _tags(definition, other, other.post if condition.kind == "post" else other.pre)
+                found |= _tags(definition, other, condition.conditions(other))
         elif isinstance(condition, Never):
             continue
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,11 @@ from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.definition.registry import Definition
 from pointillist.errors import SelectionError, UserConditionError, near_matches
 from pointillist.state.selection import Selection
+from pointillist.state.workspace import JOB_ID
 
 if TYPE_CHECKING:
     from pointillist.state.plan import Plan
     from pointillist.study import Study
-
-JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def planned(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.elsewhere import Archived, matches
-from pointillist.sharing.scratch import STATEPOINT
+from pointillist.definition.grid import STATEPOINT
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.tasks import State
 from pointillist.wording import counted

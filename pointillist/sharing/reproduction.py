@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.elsewhere import Reproduction, matches
+from pointillist.definition.grid import STATEPOINT
 from pointillist.errors import SelectionError
-from pointillist.sharing.scratch import STATEPOINT, Scratch, Stamps, files_in, stamps_in
+from pointillist.sharing.scratch import Scratch, Stamps, files_in, stamps_in
 from pointillist.state.plan import Plan
 from pointillist.state.tasks import State
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pointillist.definition.elsewhere import Reproduction, matches
+from pointillist.definition.grid import STATEPOINT
 from pointillist.errors import PointillistError
 
-STATEPOINT = "signac_statepoint.json"
 LEFT_BEHIND = frozenset(
     {
         "workspace",

@@ -13,6 +13,8 @@ import fcntl
 import os
 from collections.abc import Callable
 
+from pointillist.state.records import SUFFIX, file_names
+
 GATHER_FROM = 100
 """So many files of one kind are gathered."""
 
@@ -44,7 +46,7 @@ def gather(path: str, is_alive: Callable[[str], bool]) -> None:
                 if is_archive(name) and name.endswith(".draft"):  # of one who was killed
                     os.unlink(os.path.join(path, name))
             archives, files = _kinds(path)
-            ended = [name for name in files if not is_alive(name.removesuffix(".jsonl"))]
+            ended = [name for name in files if not is_alive(name.removesuffix(SUFFIX))]
             for names in (archives, ended):
                 if len(names) >= GATHER_FROM:
                     _gather(path, names)
@@ -52,7 +54,7 @@ def gather(path: str, is_alive: Callable[[str], bool]) -> None:
 
 def _kinds(path: str) -> tuple[list[str], list[str]]:
     """Return the names of archives and of the files of single sessions."""
-    names = sorted(name for name in os.listdir(path) if name.endswith(".jsonl"))
+    names = file_names(path)
     return [name for name in names if is_archive(name)], [name for name in names if not is_archive(name)]
 
 
@@ -68,7 +70,7 @@ def _gather(path: str, names: list[str]) -> None:
                     archive.write(b"\n")  # a line that was cut off stays one by itself
             archive.flush()
             os.fsync(archive.fileno())
-        os.rename(draft, draft.removesuffix(".draft") + ".jsonl")
+        os.rename(draft, draft.removesuffix(".draft") + SUFFIX)
     except OSError:
         os.unlink(draft)
         raise

@@ -36,7 +36,7 @@ FOREIGN_TICK_NS = 60_000_000_000
 ONE_BY_ONE = 32
 """So many state points are read one by one; who wants more gets all."""
 
-_JOB_ID = re.compile(r"[0-9a-f]{32}")
+JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class JobFolder:
@@ -197,7 +197,7 @@ class Workspace:
 
     def has_folder(self, job_id: str) -> bool:
         """Say whether there is a job folder of this name, readable or not; looks at nothing else."""
-        return bool(_JOB_ID.fullmatch(job_id)) and os.path.lexists(os.path.join(self.path, job_id))
+        return bool(JOB_ID.fullmatch(job_id)) and os.path.lexists(os.path.join(self.path, job_id))
 
     def inode(self, job_id: str) -> int:
         """Return the number that a job's folder keeps when it is renamed; 0 when it is not there."""
@@ -213,7 +213,7 @@ class Workspace:
                 found = {entry.inode(): entry.name for entry in entries if entry.inode() in inodes}
         except OSError:
             return {}
-        return {inode: name for inode, name in found.items() if _JOB_ID.fullmatch(name)}
+        return {inode: name for inode, name in found.items() if JOB_ID.fullmatch(name)}
 
     def has_job(self, job_id: str) -> bool:
         """Say whether there is a job of this id that can be read; looks at nothing else."""
@@ -347,7 +347,7 @@ class Workspace:
         # Among a million names, looking at each takes ten times as long as looking for what should not be there.
         if together.isascii() and not together.encode().translate(None, b"0123456789abcdef"):
             return names
-        return [name for name in names if _JOB_ID.fullmatch(name)]
+        return [name for name in names if JOB_ID.fullmatch(name)]
 
     def _has_statepoint(self, job_id: str) -> bool:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import traceback
@@ -22,7 +21,7 @@ from pointillist.state.journal import JournalWriter, Outcome
 from pointillist.state.older import older_ids
 from pointillist.state.selection import aggregate_ids, no_such_id
 from pointillist.state.tasks import Task
-from pointillist.state.workspace import Workspace
+from pointillist.state.workspace import JOB_ID, Workspace
 
 if TYPE_CHECKING:
     from pointillist.state.sessions import Sessions
@@ -88,7 +87,7 @@ def _is_part_of_a_run(sessions: Sessions, operation: Operation, aggregate: Aggre
 
 
 def _aggregates(workspace: Workspace, operation: Operation, ids: Sequence[str]) -> Iterable[Aggregate]:
-    if ids and operation.aggregator.is_single and all(re.fullmatch(r"[0-9a-f]{32}", i) for i in ids):
+    if ids and operation.aggregator.is_single and all(map(JOB_ID.fullmatch, ids)):
         # What cluster jobs ask for: the other jobs of the workspace need not be looked at.
         for job_id in ids:
             if not workspace.has_folder(job_id):

@@ -15,6 +15,7 @@ from typing import Any
 from pointillist.cluster.errors import TemplateError
 from pointillist.definition.directives import memory_gigabytes
 from pointillist.errors import ConfigKeyError
+from pointillist.wording import counted
 
 _NONE_GIVEN: Any = object()
 
@@ -99,7 +100,8 @@ def check_utilization(nn: int, np: int, ppn: int, threshold: float = 0.9, name: 
         raise ValueError(f"The threshold of use must lie between 0 and 1, not at {threshold}.")
     if nn and np / (nn * ppn) < threshold:
         raise TemplateError(
-            f"{np} {name or 'task'}s would use {np / (nn * ppn):.0%} of {nn} nodes with {ppn} processors each,"
+            f"{counted(np, name or 'task')} would use {np / (nn * ppn):.0%} of {counted(nn, 'node')}"
+            f" with {counted(ppn, 'processor')} each,"
             f" and at least {threshold:.0%} are wanted",
             hint="Ask for what fills nodes, or use --force.",
         )

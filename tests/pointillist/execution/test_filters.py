@@ -108,5 +108,7 @@ def test_nodes_must_be_used() -> None:
     assert template_filters.check_utilization(2, 72, 40, threshold=0.9) == 2
     with pytest.raises(RuntimeError, match="71 cores would use 89% of 2 nodes"):
         template_filters.check_utilization(2, 71, 40, name="core")
+    with pytest.raises(RuntimeError, match="1 task would use 50% of 1 node with 2 processors each"):
+        template_filters.check_utilization(1, 1, 2)
     with pytest.raises(ValueError, match="between 0 and 1"):
         template_filters.check_utilization(2, 71, 40, threshold=2)
