@@ -6,13 +6,27 @@ They follow the workspace: each question is answered from the jobs that are ther
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from pointillist.definition.aggregates import aggregator
-    from pointillist.study import Study
+    from pointillist.definition.registry import Definition
 
 Jobs = tuple[Any, ...]
+
+
+class Project(Protocol):
+    """What stores need of a project."""
+
+    @property
+    def definition(self) -> Definition:
+        """What it declares."""
+
+    def read_workspace(self) -> Any:
+        """Return a fresh reader of the job folders."""
+
+    def find_jobs(self, filter: Mapping[str, Any] | None) -> Any:
+        """Return the signac jobs that a filter finds."""
 
 
 class AggregateStore(Mapping[str, Jobs]):
@@ -24,7 +38,7 @@ class AggregateStore(Mapping[str, Jobs]):
         When jobs lack a key to group or sort by.
     """
 
-    def __init__(self, aggregator: aggregator, project: Study) -> None:
+    def __init__(self, aggregator: aggregator, project: Project) -> None:
         self._aggregator = aggregator
         self._project = project
         self._aggregates()
@@ -57,7 +71,7 @@ class AggregateStore(Mapping[str, Jobs]):
 class AggregateStoresCursor:
     """All aggregates that some operation or group of a project works on, each once."""
 
-    def __init__(self, project: Study) -> None:
+    def __init__(self, project: Project) -> None:
         groups = project.definition.groups.values()
         self._stores = [AggregateStore(one, project) for one in dict.fromkeys(group.aggregator for group in groups)]
 
@@ -86,7 +100,7 @@ class JobAggregateCursor:
         As ``find_jobs`` of signac takes it; by default all jobs.
     """
 
-    def __init__(self, project: Study, filter: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, project: Project, filter: Mapping[str, Any] | None = None) -> None:
         self._jobs = project.find_jobs(filter)
 
     def __iter__(self) -> Iterator[Jobs]:

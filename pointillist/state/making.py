@@ -12,13 +12,10 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pointillist.definition.grid import STATEPOINT, statepoint_id
 from pointillist.state.slices import in_slices, shared_bytes
-
-if TYPE_CHECKING:
-    from pointillist.study import Study
 
 FEW = 1000
 """So many jobs are looked for one by one; for more the workspace is listed."""
@@ -36,7 +33,7 @@ class JobCounts(NamedTuple):
     existing: int
 
 
-def make_jobs(project: Study | Any, statepoints: Iterable[Mapping[str, Any]]) -> JobCounts:
+def make_jobs(project: Any, statepoints: Iterable[Mapping[str, Any]]) -> JobCounts:
     """Make a job for each state point that has none yet; existing jobs are left as they are.
 
     Ids and files are those that ``project.open_job(statepoint).init()`` would make. A state point of plain JSON values
