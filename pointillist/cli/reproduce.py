@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointillist.cli.arguments import count
+from pointillist.cli.documents import add_json
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.cli.tables import Cell, Styled, Table, has_colour, render
-from pointillist.errors import EXIT_FAILED, EXIT_OK
+from pointillist.errors import EXIT_FAILED, EXIT_OK, PointillistError
 from pointillist.execution.planning import chosen_definition
 from pointillist.sharing.reproduction import (
     GOOD,
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scratch", metavar="DIR", help="where to make the scratch folder (default: beside temporary files)"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    add_json(parser)
 
 
 def run(project: Study, arguments: argparse.Namespace) -> int:
@@ -75,27 +76,11 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
         names = operations_needed(operations, chosen, everything=False)
     begun = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
+    if arguments.scratch is not None and not os.path.isdir(arguments.scratch):
+        raise PointillistError(f"There is no folder {arguments.scratch} to make the scratch folder in.")
     folder = Path(tempfile.mkdtemp(prefix="reproduce-", dir=arguments.scratch))
     try:
-        scratch = make_scratch(
-            Path(project.path),
-            Path(project._entrypoint.get("path", "project.py")),
-            job_ids,
-            project.reproduction,
-            folder,
-        )
-        parallel = [] if arguments.parallel is None else ["--parallel", *filter(None, [arguments.parallel])]
-        reproduced = reproduce(
-            scratch,
-            Path(project.path),
-            job_ids,
-            names,
-            project.reproduction,
-            run_options=parallel,
-            whole=whole,
-            partial=arguments.operation is not None,
-            told=lambda name: print(f"making again: {name}", file=sys.stderr, flush=True),
-        )
+        reproduced = _made_again(project, arguments, folder, job_ids, names, whole=whole)
     finally:
         if not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -121,6 +106,25 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
     if arguments.keep:
         print(f"The scratch folder is {folder}", file=sys.stderr)
     return EXIT_OK if reproduced.is_good else EXIT_FAILED
+
+
+def _made_again(
+    project: Study, arguments: argparse.Namespace, folder: Path, job_ids: list[str], names: list[str], *, whole: bool
+) -> Reproduced:
+    """Make jobs again in a folder, and compare."""
+    root, declared = Path(project.path), project.reproduction
+    entrypoint = Path(project._entrypoint.get("path", "project.py"))
+    return reproduce(
+        make_scratch(root, entrypoint, job_ids, declared, folder),
+        root,
+        job_ids,
+        names,
+        declared,
+        run_options=[] if arguments.parallel is None else ["--parallel", *filter(None, [arguments.parallel])],
+        whole=whole,
+        partial=arguments.operation is not None,
+        told=lambda name: print(f"making again: {name}", file=sys.stderr, flush=True),
+    )
 
 
 def _where() -> dict[str, str]:

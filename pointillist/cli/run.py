@@ -23,7 +23,10 @@ from pointillist.state.tasks import State, Task
 from pointillist.wording import counted, sentence
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pointillist.state.journal import Attempt
+    from pointillist.state.selection import Selection
     from pointillist.study import Study
 
 EXAMPLES = """\
@@ -76,13 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(project: Study, arguments: argparse.Namespace) -> int:
     """Run tasks and say what became of them."""
-    if arguments.pretend or not arguments.json:
-        return _run(project, arguments, [])
-    summaries: list[Summary] = []
+    if arguments.pretend:
+        return _pretend(project, arguments)
     # What tasks print is no part of the document.
-    with contextlib.redirect_stdout(sys.stderr):
-        code = _run(project, arguments, summaries)
-    print_document(SCHEMA, exit_code=code, **document(summaries[0] if summaries else Summary()))
+    with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
+        code, summary = _run(project, arguments)
+    if arguments.json:
+        print_document(SCHEMA, exit_code=code, **document(summary))
     return code
 
 
@@ -107,34 +110,42 @@ def _task(task: Task) -> dict[str, Any]:
     return {"operation": task.operation.name, "aggregate": task.aggregate.id}
 
 
-def _run(project: Study, arguments: argparse.Namespace, summaries: list[Summary]) -> int:
+def _asked_for(project: Study, arguments: argparse.Namespace) -> tuple[Plan, Selection]:
     definition = chosen_definition(project, arguments.operation, arguments.ignore_conditions)
     plan = plan_for(project, definition, None if arguments.filter else arguments.job_id)
-    selection = selected(project, plan, arguments)
-    if arguments.pretend:
-        commands = pretended(
-            project, plan, selection, arguments.num, retry_failed=arguments.retry_failed, order=arguments.order
-        )
-        if arguments.json:
-            print_document(SCHEMA, commands=commands)
-        elif commands:
-            print("\n".join(commands))
-        mention_left_out(plan)
-        return EXIT_OK
-    is_whole = selection.aggregate_ids is None
-    tasks = plan.all_tasks() if is_whole else [task for task in plan.tasks() if selection.wants(task)]
-    if is_whole:
+    return plan, selected(project, plan, arguments)
+
+
+def _pretend(project: Study, arguments: argparse.Namespace) -> int:
+    """Print the command lines that would be run."""
+    plan, selection = _asked_for(project, arguments)
+    commands = pretended(
+        project, plan, selection, arguments.num, retry_failed=arguments.retry_failed, order=arguments.order
+    )
+    if arguments.json:
+        print_document(SCHEMA, commands=commands)
+    elif commands:
+        print("\n".join(commands))
+    mention_left_out(plan)
+    return EXIT_OK
+
+
+def _run(project: Study, arguments: argparse.Namespace) -> tuple[int, Summary]:
+    """Run tasks, say on standard error what became of them, and return the exit code and the same as data."""
+    plan, selection = _asked_for(project, arguments)
+    if selection.aggregate_ids is None:
+        tasks: Collection[Task] = plan.all_tasks()
         failed_before = list(plan.tasks_in({State.FAILED}))
     else:
+        tasks = [task for task in plan.tasks() if selection.wants(task)]
         failed_before = [task for task in tasks if plan.state(task) is State.FAILED]
     mention_left_out(plan)
     if not tasks:
         print("There are no jobs yet. init.py makes them: python init.py", file=sys.stderr)
-        return EXIT_OK
+        return EXIT_OK, Summary()
     observer = observer_for(plan, tasks, show_bar=not arguments.no_progress)
     with observer:
         summary = start(project, plan, selection, _rules(project, plan, arguments), observer=observer)
-    summaries.append(summary)
     _report(project, summary, observer.seconds, [] if arguments.retry_failed else failed_before)
     if not summary.started and not summary.too_large:
         complete = sum(plan.state(task) is State.COMPLETED for task in tasks)
@@ -143,11 +154,11 @@ def _run(project: Study, arguments: argparse.Namespace, summaries: list[Summary]
             file=sys.stderr,
         )
     if summary.goes_on:
-        return EXIT_AGAIN
+        return EXIT_AGAIN, summary
     if summary.was_interrupted:
-        return EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED, summary
     is_bad = summary.failed or summary.too_large or unanswered(plan, selection)
-    return EXIT_FAILED if is_bad else EXIT_OK
+    return EXIT_FAILED if is_bad else EXIT_OK, summary
 
 
 def _rules(project: Study, plan: Plan, arguments: argparse.Namespace) -> Rules:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pointillist.cli import on_cluster
+from pointillist.cli.documents import add_json
 from pointillist.cli.parameters import varying_keys
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.cli.tables import FORMATS, Table, has_colour, render
@@ -76,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     view.add_argument("--param-max-width", type=int, metavar="N", help="show at most N characters of a parameter")
     output = parser.add_argument_group("output")
-    output.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    add_json(output)
     output.add_argument(
         "--format",
         "--output-format",

@@ -246,6 +246,11 @@ def test_without_a_declaration_every_file_counts(make_study):
     assert answer["failures"] == {}
 
 
+def test_scratch_folder_needs_a_folder_to_be_in(study):
+    study.cli("run")
+    assert "There is no folder nowhere" in study.cli("reproduce", "--scratch", "nowhere", check=2).stderr
+
+
 @pytest.mark.parametrize("arguments", [["--sample", "0"], ["--sample", "-1"]])
 def test_impossible_sample_is_an_error(study, arguments):
     assert "is no positive number" in study.cli("reproduce", *arguments, check=2).stderr
