@@ -17,7 +17,8 @@ ATTACK_FORMAT = 2
 
 CHECK_FORMAT = 3
 """Version of the checks: raised whenever the same network would be judged otherwise. 2: no gradient at all is
-no saturation. 3: a rise of accuracy below chance is none; logits beyond float32 are saturated."""
+no saturation. 3: a rise of accuracy below chance is none; logits beyond float32 are saturated; an output is that of one
+image."""
 
 MODEL = "model.safetensors"
 HISTORY = "history.csv"

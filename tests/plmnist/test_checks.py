@@ -74,6 +74,20 @@ def test_network_left_in_training_mode_is_caught(network, digits):
     assert forgotten.training
 
 
+def test_network_that_looks_at_whole_batches_is_caught(network, digits):
+    class WithItsOwnStatistics(Rounded):
+        def __init__(self, network: torch.nn.Module) -> None:
+            super().__init__(network)
+            self.layer = torch.nn.BatchNorm2d(1, track_running_stats=False)
+
+        def forward(self, images):
+            return self.network(0.3 + 0.4 * self.layer(images))
+
+    found = {check.name: check for check in check_evaluation(WithItsOwnStatistics(network).eval(), digits.test)}
+    assert not found["deterministic"].passed
+    assert "of the images depend on the images beside them" in found["deterministic"].sentence
+
+
 def test_network_without_a_gradient_is_caught(network, digits):
     found = warnings_of(Rounded(network).eval(), digits.test)
     assert "zero gradients" in found
