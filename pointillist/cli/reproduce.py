@@ -123,6 +123,7 @@ def _made_again(
         run_options=[] if arguments.parallel is None else ["--parallel", *filter(None, [arguments.parallel])],
         whole=whole,
         partial=arguments.operation is not None,
+        endless=[name for name in names if not project.operations[name].post],
         told=lambda name: print(f"making again: {name}", file=sys.stderr, flush=True),
     )
 

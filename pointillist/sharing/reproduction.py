@@ -43,6 +43,9 @@ class Verdict(StrEnum):
     DAMAGED = "ORIGINAL DAMAGED"
 
 
+MOST_ROUNDS = 100
+"""What has not come to an end after so many runs of each operation never will."""
+
 GOOD = frozenset({Verdict.IDENTICAL, Verdict.WITHIN, Verdict.NOT_COMPARED})
 
 
@@ -155,6 +158,7 @@ def reproduce(
     run_options: Sequence[str] = (),
     whole: bool = False,
     partial: bool = False,
+    endless: Collection[str] = (),
     told: Callable[[str], None] = lambda text: None,
 ) -> Reproduced:
     """Run operations in a scratch copy and compare what they make with the originals.
@@ -175,23 +179,24 @@ def reproduce(
         Compare what the study makes outside of the workspace, too.
     partial
         Not all operations are run: a file that none of them makes is no matter.
+    endless
+        Those that are never complete: that they write the same files once more is nothing new.
     told
         Is told which operation begins.
     """
     makers: dict[tuple[str, str], str] = {}
     reproduced = Reproduced()
     before = _everything(scratch, job_ids, declared.made)
-    waiting = list(operations)
-    # What an operation waits for may be declared after it: go round until a round makes nothing new.
-    while waiting:
+    # What an operation waits for may be declared after it, and it may take several runs: go round until nothing is new.
+    for _ in range(MOST_ROUNDS if operations else 0):
         progress = False
         for name in operations:
             told(name)
             outcome = scratch.run("run", "--no-progress", "-o", name, *run_options)
             after = _everything(scratch, job_ids, declared.made)
             changed = [place for place, stamp in after.items() if before.get(place) != stamp]
+            progress = progress or any(name not in endless or makers.get(place) != name for place in changed)
             makers.update(dict.fromkeys(changed, name))
-            progress = progress or bool(changed)
             before = after
             if outcome.returncode != 0:
                 reproduced.failures[name] = outcome.stdout

@@ -246,6 +246,41 @@ def test_without_a_declaration_every_file_counts(make_study):
     assert answer["failures"] == {}
 
 
+def test_operation_that_is_never_complete_is_made_again_and_that_is_the_end_of_it(make_study):
+    study = make_study(
+        """
+        @Project.pre(lambda *jobs: all(job.isfile("a") for job in jobs))
+        @Project.operation(cmd=True, aggregator=aggregator())
+        def sum_up(*jobs):
+            return "; ".join(f"cat workspace/{job.id}/a > workspace/{job.id}/b" for job in jobs)
+
+        @Project.post.isfile("a")
+        @Project.operation(cmd=True)
+        def first(job):
+            return f"echo {job.sp.x} > workspace/{job.id}/a"
+        """,
+        {"x": 1},
+    )
+    study.cli("run")
+    said = study.cli("reproduce")
+    assert "2 identical" in said.stdout
+    assert said.stderr.count("making again: sum_up") == 3
+
+
+def test_operation_that_takes_several_runs_is_run_as_often(make_study):
+    study = make_study(
+        """
+        @Project.post(lambda job: job.isfile("a") and len(open(job.fn("a")).read()) == 4)
+        @Project.operation(cmd=True)
+        def extend(job):
+            return f"printf x >> workspace/{job.id}/a"
+        """,
+        {"x": 1},
+    )
+    study.cli("run", "--num-passes", "4")
+    assert "1 identical" in study.cli("reproduce").stdout
+
+
 def test_scratch_folder_needs_a_folder_to_be_in(study):
     study.cli("run")
     assert "There is no folder nowhere" in study.cli("reproduce", "--scratch", "nowhere", check=2).stderr
