@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,6 @@ from pointillist.wording import counted
 
 if TYPE_CHECKING:
     from pointillist.cluster.schedulers.base import Scheduler
-    from pointillist.state.plan import Plan
-    from pointillist.state.selection import Selection
     from pointillist.study import Study
 
 EXAMPLES = """\
@@ -38,11 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(project: Study, arguments: argparse.Namespace) -> int:
     """Cancel cluster jobs."""
-    if not arguments.all and arguments.operation is arguments.job_id is arguments.filter is None:
+    has_selectors = not (arguments.operation is arguments.job_id is arguments.filter is None)
+    if not arguments.all and not has_selectors:
         raise SelectionError("Nothing is selected.", hint="Select tasks with -o, -j or -f, or cancel all with --all.")
     with submitting(project):
         plan, selection = plan_of_selected(project, arguments)
-        chosen = _chosen(plan, selection)
+        present = on_cluster.present(plan)
+        if has_selectors:
+            wanted = {task.key for task in plan.tasks() if selection.wants(task)}
+            present = {key: where for key, where in present.items() if key in wanted}
+        chosen = _chosen(present.values())
         troubles = on_cluster.troubles(plan)
         if chosen.nameless:
             print(
@@ -93,12 +96,10 @@ class _Chosen:
         return sum(len(where.submission.elements[where.element]) for where in self.found.values()) - self.tasks
 
 
-def _chosen(plan: Plan, selection: Selection) -> _Chosen:
+def _chosen(tasks: Iterable[OnCluster]) -> _Chosen:
+    """Put together the places of some tasks."""
     chosen = _Chosen()
-    for task in plan.tasks():
-        where = plan.on_cluster(task.key) if selection.wants(task) else None
-        if where is None:
-            continue
+    for where in tasks:
         if where.submission.id is None:
             chosen.nameless += 1
             continue

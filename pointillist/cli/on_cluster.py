@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pointillist.errors import PointillistError
 from pointillist.execution.submitting.following import NEXT_STEPS, Following
 from pointillist.state.journal import Attempt, Outcome
 from pointillist.state.place import Place
-from pointillist.state.submissions import Ending, Presence, Submission
+from pointillist.state.submissions import Ending, OnCluster, Presence, Submission
 from pointillist.state.tasks import State
 from pointillist.wording import counted
 
@@ -63,6 +63,11 @@ def advice(plan: Plan, tasks: Iterable[Task]) -> list[str]:
     for trouble in troubles(plan):
         texts.append(f"Warning: {trouble}" + (f"\n{trouble.hint}" if trouble.hint else ""))
     return texts
+
+
+def present(plan: Plan) -> Mapping[TaskKey, OnCluster]:
+    """Return where each task is that is on the cluster, also where the plan does not know it."""
+    return plan.cluster.present(plan) if isinstance(plan.cluster, Following) else {}
 
 
 def troubles(plan: Plan) -> list[PointillistError]:

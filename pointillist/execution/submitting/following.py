@@ -98,23 +98,24 @@ class Following:
             self._thread = Thread(target=self._ask_ahead, daemon=True)
             self._thread.start()
 
+    def present(self, plan: Plan) -> Mapping[TaskKey, OnCluster]:
+        """Return where each task is that is on the cluster, also where the plan, or the project, no longer knows it."""
+        if self._present is None:
+            self._present = self._settle(plan)
+        return self._present
+
     def of(self, plan: Plan, key: TaskKey) -> OnCluster | None:
         """Return where a task is on the cluster; None when it is not there, or no longer."""
-        return self._settled(plan).get(key)
+        return self.present(plan).get(key)
 
     def concerned(self, plan: Plan) -> Iterable[TaskKey]:
         """Return the tasks of which the cluster knows something that the workspace does not."""
-        return [*self._settled(plan), *self.ledger.failed()]
+        return [*self.present(plan), *self.ledger.failed()]
 
     def failure(self, plan: Plan, key: TaskKey) -> Attempt | None:
         """Return how the last cluster job of a task failed it, when it did."""
         self.of(plan, key)
         return self.ledger.failure(key)
-
-    def _settled(self, plan: Plan) -> dict[TaskKey, OnCluster]:
-        if self._present is None:
-            self._present = self._settle(plan)
-        return self._present
 
     def _ask_ahead(self) -> None:
         # What is wrong is told to whoever needs the answer, and asks again.

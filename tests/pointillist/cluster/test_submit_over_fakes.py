@@ -137,6 +137,15 @@ def test_cancel_takes_back_what_is_selected(make_study: Any, fake: FakeScheduler
     assert states(study)[:3] == 3 * ["eligible"]
 
 
+def test_cancel_all_takes_back_what_the_study_no_longer_speaks_of(make_study: Any, fake: FakeScheduler) -> None:
+    study = make_study(GROUPED.replace('submit_options="--num-passes 2"', "group_aggregator=aggregator()"), *POINTS)
+    study.cli("submit", "-o", "both", "--hold")
+    study.write_project(CHAIN)
+    study.cli("submit", "-o", "first", "--hold")
+    assert "Cancelled 5 tasks." in study.cli("cancel", "--all").stderr
+    assert "No selected task is on the cluster." in study.cli("cancel", "--all").stderr
+
+
 def test_dead_scheduler_takes_nothing_and_hides_nothing(make_study: Any, fake: FakeScheduler) -> None:
     study = make_study(CHAIN, *POINTS)
     study.cli("submit", "-n", "2")
