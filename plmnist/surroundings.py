@@ -33,6 +33,8 @@ _NUMERIC = (
 )
 """Variables by which a machine can be told to compute otherwise."""
 
+_DRIVER = Path("/proc/driver/nvidia/version")
+
 
 @functools.cache
 def command(parent: str) -> list[str]:
@@ -138,6 +140,7 @@ def _fixed_facts(has_torch: bool) -> Mapping[str, Any]:
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": 1,  # plmnist.evaluation.one_thread
+        "gpu_driver": _gpu_driver(),
         "torch": _version("torch"),
         "torch_commit": None,
         "torch_build_sha256": None,
@@ -151,6 +154,13 @@ def _fixed_facts(has_torch: bool) -> Mapping[str, Any]:
         facts["torch_build_sha256"] = hashlib.sha256(torch.__config__.show().encode()).hexdigest()
         facts["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     return facts
+
+
+def _gpu_driver() -> str | None:
+    """Return the first line that NVIDIA's driver says of itself, which names its version; None without one."""
+    with contextlib.suppress(OSError, IndexError):
+        return _DRIVER.read_text().splitlines()[0]
+    return None
 
 
 def _cpu() -> str:

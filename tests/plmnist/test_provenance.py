@@ -87,6 +87,15 @@ def test_each_part_tells_how_its_files_were_made(make_folder):
     assert parts_of(folder) == ["train", "fgsm", "pgd", "noise", "checks"]
 
 
+def test_the_driver_of_a_gpu_is_told_where_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(surroundings, "_DRIVER", tmp_path / "version")
+    assert surroundings._gpu_driver() is None
+    told = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.82.07  Wed Aug 27 20:10:09 UTC 2025"
+    (tmp_path / "version").write_text(f"{told}\nGCC version:  gcc version 12.2.0\n")
+    assert surroundings._gpu_driver() == told
+    assert "gpu_driver" in surroundings.machine_facts(True)
+
+
 def test_a_variable_that_the_computation_sets_is_told_also_if_an_earlier_record_lacks_it(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     assert "CUBLAS_WORKSPACE_CONFIG" not in surroundings.machine_facts(True)["variables"]
