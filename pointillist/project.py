@@ -179,7 +179,7 @@ class FlowProject(OlderProject):
         UserConditionError
             When a condition or an aggregator raised; what it is asked for does not run, the others have.
         """
-        from pointillist.execution.api import run_project
+        from pointillist.execution.runs import run_project
 
         run_project(
             self,

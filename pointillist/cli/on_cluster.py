@@ -27,7 +27,7 @@ def remark(plan: Plan, task: Task) -> str:
         certainty = "perhaps in " if where.presence is Presence.UNKNOWN else ""
         return f"{certainty}cluster job {where.id}" + (f": {where.words}" if where.words else "")
     ended = _ended(plan, task)
-    return "" if ended is None else _in_words(*ended)
+    return "" if ended is None else ended[0].ending_in_words(ended[1])
 
 
 def made_in(attempt: Attempt) -> str:
@@ -140,7 +140,3 @@ def _ended(plan: Plan, task: Task) -> tuple[Submission, int, Ending] | None:
     if attempt is not None and attempt.started > ending.time:
         return None  # it was tried again since, here
     return *last, ending
-
-
-def _in_words(submission: Submission, number: int, ending: Ending) -> str:
-    return f"cluster job {submission.element_id(number)} {ending.state}: {ending.words}"

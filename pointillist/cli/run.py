@@ -13,10 +13,10 @@ from pointillist.cli.documents import add_json, print_document
 from pointillist.cli.progress import observer_for
 from pointillist.cli.selectors import add_selectors, selected
 from pointillist.errors import EXIT_AGAIN, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
-from pointillist.execution.api import ORDERS, pretended, ranking, start
 from pointillist.execution.planning import chosen_definition, mention_left_out, plan_for, unanswered
 from pointillist.execution.running.machine import detect
 from pointillist.execution.running.terms import Rules, Summary, at_most
+from pointillist.execution.runs import ORDERS, pretended, ranking, start
 from pointillist.state.plan import Plan
 from pointillist.state.slices import count_cores
 from pointillist.state.tasks import State, Task

@@ -224,7 +224,7 @@ def _details(status: Status, arguments: argparse.Namespace) -> list[Table | str]
 
 def document(project: Study, status: Status) -> dict[str, Any]:
     """Return the status as plain data, in the form of :data:`SCHEMA`."""
-    counts = status.counts()
+    counts = status.counts
     return {
         "schema": SCHEMA,
         "project": project.path,
@@ -289,7 +289,7 @@ def _advise(status: Status, err: Any) -> None:
         print(f"... and {len(errors) - 10} more; --json has them all.", file=err)
     for text in on_cluster.advice(status.plan, status.tasks) if status.plan.cluster is not None else ():
         print(f"\n{text}", file=err)
-    if any(count[State.FAILED] for count in status.counts().values()):
+    if any(count[State.FAILED] for count in status.counts.values()):
         print(
             "\nFailed tasks: `python project.py logs` shows why, `python project.py run --retry-failed` tries again.",
             file=err,

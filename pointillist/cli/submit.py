@@ -20,7 +20,7 @@ from pointillist.errors import (
 )
 from pointillist.execution.planning import chosen_definition, mention_left_out
 from pointillist.execution.submitting.preparation import Parts, Prepared, prepare
-from pointillist.execution.submitting.submission import Outcome, hand_over, submitting
+from pointillist.execution.submitting.submission import Handover, hand_over, submitting
 from pointillist.execution.submitting.units import chosen_groups
 from pointillist.execution.submitting.wishes import Wishes
 from pointillist.wording import counted
@@ -129,7 +129,7 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
         prepared = prepare(project, plan, selection.wants, wishes, groups)
         _mention(plan, prepared)
         if arguments.json and (is_pretended or not prepared.parts):
-            _print_document(prepared, Outcome(), prepared.parts)
+            _print_document(prepared, Handover(), prepared.parts)
         elif is_pretended:
             print("\n".join(parts.shown for parts in prepared.parts), end="")
         if not prepared.parts:
@@ -140,7 +140,7 @@ def run(project: Study, arguments: argparse.Namespace) -> int:
         if not _agreed(prepared, wishes, ask=not arguments.yes):
             print("Nothing was submitted.", file=sys.stderr)
             if arguments.json:
-                _print_document(prepared, Outcome(left=prepared.tasks))
+                _print_document(prepared, Handover(left=prepared.tasks))
             return EXIT_OK
         outcome = hand_over(project, prepared, wishes, on_accepted=(lambda *_: None) if arguments.json else _show)
     if arguments.json:
@@ -228,7 +228,7 @@ def _show(parts: Parts, submission: Submission) -> None:
     print(f"{submission.id}{span}  {name}  {counted(parts.tasks, 'task')}", flush=True)
 
 
-def _print_document(prepared: Prepared, outcome: Outcome, scripts: Iterable[Parts] = ()) -> None:
+def _print_document(prepared: Prepared, outcome: Handover, scripts: Iterable[Parts] = ()) -> None:
     print_document(
         SCHEMA,
         submissions=[
@@ -242,7 +242,7 @@ def _print_document(prepared: Prepared, outcome: Outcome, scripts: Iterable[Part
     )
 
 
-def _report(prepared: Prepared, outcome: Outcome) -> int:
+def _report(prepared: Prepared, outcome: Handover) -> int:
     prepared.refused += outcome.refused
     code = _refusals(prepared)
     tasks = counted(sum(len(element) for one in outcome.accepted for element in one.elements), "task")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pointillist.cli import on_cluster
 from pointillist.cli.parameters import shown_values
@@ -52,8 +53,9 @@ class Status:
     is_whole: bool = False
     """Whether it is about every task of the plan: then they are counted without a look at each."""
 
+    @cached_property
     def counts(self) -> dict[str, Counter[State]]:
-        """Return how many tasks of each operation are in each state."""
+        """How many tasks of each operation are in each state."""
         if self.is_whole:
             operations = self.plan.definition.operations.items()
             counted = {name: Counter(self.plan.count_states(operation)) for name, operation in operations}
@@ -110,7 +112,7 @@ def count_group(plan: Plan, group: Group, wanted: frozenset[str] | None) -> Grou
 
 def operation_table(status: Status, *, most: int | None = None, pretty: bool = False) -> tuple[Table, int]:
     """Return the table of operations with how many tasks are in each state, and how many rows were left out."""
-    counts = status.counts()
+    counts = status.counts
     total = sum(counts.values(), Counter[State]())
     shown = [state for state in State if state in ALWAYS_SHOWN or total[state]]
     shown.sort(key=lambda state: ALWAYS_SHOWN.index(state) if state in ALWAYS_SHOWN else len(ALWAYS_SHOWN))

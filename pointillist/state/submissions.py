@@ -118,6 +118,11 @@ class Submission:
             return None
         return f"{self.id}_{number}" if self.is_array else self.id
 
+    def ending_in_words(self, number: int) -> str:
+        """Say how an element has ended."""
+        ending = self.endings[number]
+        return f"cluster job {self.element_id(number)} {ending.state}: {ending.words}"
+
     def output_of(self, number: int) -> str:
         """Return the file with the output of one element, where the id in its name is known."""
         if self.id is None:
@@ -209,7 +214,7 @@ class Ledger:
             ending.time,
             Outcome.FAILED,
             ending.exit_code,
-            f"cluster job {submission.element_id(number)} {ending.state}: {ending.words}",
+            submission.ending_in_words(number),
             ending.failed[key],
         )
 

@@ -306,19 +306,15 @@ class Scheduler(ABC):
     def _ask(self, command: Sequence[str], *, one_id: bool) -> dict[str, ClusterJob] | None:
         """Return the answer; None when the question must be put another way."""
         answer = self._run(command, timeout_s=self._query_timeout_s, environment=self.environment)
-        if answer.returncode == 0:
-            try:
-                return self.parse_query(answer.stdout)
-            except ValueError as error:
-                raise self._unanswered(command, answer, because=str(error)) from error
-        if not answer.timed_out and self.all_unknown(answer):
-            if self.names_each_unknown_id and answer.stdout.strip():
-                try:
-                    return self.parse_query(answer.stdout)
-                except ValueError as error:
-                    raise self._unanswered(command, answer, because=str(error)) from error
-            return {} if one_id or self.names_each_unknown_id else None
-        raise self._unanswered(command, answer)
+        if answer.returncode != 0:
+            if answer.timed_out or not self.all_unknown(answer):
+                raise self._unanswered(command, answer)
+            if not (self.names_each_unknown_id and answer.stdout.strip()):
+                return {} if one_id or self.names_each_unknown_id else None
+        try:
+            return self.parse_query(answer.stdout)
+        except ValueError as error:
+            raise self._unanswered(command, answer, because=str(error)) from error
 
     def _tell(self, command_for: Callable[[Sequence[str]], list[str]], ids: Iterable[str]) -> None:
         wanted = list(dict.fromkeys(ids))

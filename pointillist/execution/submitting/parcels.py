@@ -110,11 +110,10 @@ def elements_of(
     for task in tasks:
         # Alike tasks lie side by side, so that as many bundles as possible ask for the same.
         key: tuple[object, ...] = (task.operation.name, needs_of(task), retried(task))
-        depth = bool(after and after.get(task.key))
-        groups.setdefault(() if bundle is None else (*key, depth), []).append(task)
-    sequences = list(groups.values())
+        waits = bool(after and after.get(task.key))
+        groups.setdefault(() if bundle is None else (*key, waits), []).append(task)
     elements = []
-    for sequence in sequences:
+    for sequence in groups.values():
         size = len(sequence) if bundle is None else bundle
         for first in range(0, len(sequence), size):
             part = sequence[first : first + size]

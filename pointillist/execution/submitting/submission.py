@@ -67,7 +67,7 @@ def submitting(project: Study, on_wait: Callable[[], None] = lambda: None, *, pr
 
 
 @dataclass
-class Outcome:
+class Handover:
     """What became of a submission."""
 
     accepted: list[Submission] = field(default_factory=list)
@@ -85,7 +85,7 @@ def hand_over(
     wishes: Wishes,
     *,
     on_accepted: Callable[[Parts, Submission], None] = lambda parts, submission: None,
-) -> Outcome:
+) -> Handover:
     """Submit what was prepared, and say what became of it.
 
     Raises
@@ -98,7 +98,7 @@ def hand_over(
     ledger = project.ledger()
     session = project.sessions().open()
     writer = LedgerWriter(ledger, session)
-    outcome = Outcome()
+    outcome = Handover()
     made: dict[Parcel, Submission] = {}
     cluster = ""
     with contextlib.suppress(ClusterError):

@@ -1,4 +1,4 @@
-"""``FlowProject.run`` for Python programs and notebooks, and what it shares with the command line."""
+"""Runs as Python programs and the command line ask for them: from beginning to end, in some order, or pretended."""
 
 from __future__ import annotations
 
