@@ -344,15 +344,16 @@ class LocalRun:
     def _shut_down(self) -> None:
         """Leave nothing running and nothing claimed, also after an error of our own."""
         os.environ.pop(SESSION_VARIABLE, None)
-        for work in self._running.values():
-            self._lining.recall(work)
-            work.process.signal(signals.SIGKILL)
-            for left in (work, *work.ahead):
-                for task_id in list(left.open):
-                    verdict = Verdict(Outcome.INTERRUPTED, "the run ended before it")
-                    self._end(left, task_id, Ended(-signals.SIGKILL), verdict)
-                self._attempts.close(left)
-        self._launcher.close()
-        self._selector.close()
-        self._attempts.close_all()
-        self._session.close()
+        # Whatever can't be written any more: all that runs is stopped, and all that is open is closed.
+        with contextlib.ExitStack() as last:
+            for close in (self._session.close, self._attempts.close_all, self._selector.close, self._launcher.close):
+                last.callback(close)
+            for work in self._running.values():
+                work.process.signal(signals.SIGKILL)
+            for work in self._running.values():
+                self._lining.recall(work)
+                for left in (work, *work.ahead):
+                    for task_id in list(left.open):
+                        verdict = Verdict(Outcome.INTERRUPTED, "the run ended before it")
+                        self._end(left, task_id, Ended(-signals.SIGKILL), verdict)
+                    self._attempts.close(left)

@@ -6,14 +6,17 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pointillist import FlowProject
 from pointillist.state.journal import Journal, JournalWriter
 from pointillist.state.sessions import Sessions
 from pointillist.state.submissions import Ledger, LedgerWriter, Submission
@@ -136,3 +139,30 @@ def test_half_a_line_on_a_full_disk_spoils_no_record_after_it(small_disk: Path) 
 def submission(name: str) -> Submission:
     moment = time.time()
     return Submission(name, "", moment, "slurm", "here", [[("work", "a")]], False, "script", "output", {}, [])
+
+
+def test_nothing_goes_on_when_the_end_of_a_task_can_not_be_recorded(
+    make_study: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Project(FlowProject):
+        pass
+
+    @Project.operation(cmd=True)
+    def work(job: Any) -> str:
+        return "true" if job.sp.x == 0 else f"echo $$ >> pids; echo $$ > {job.path}/begun; exec sleep 60"
+
+    study = make_study("", *({"x": x} for x in range(3)))
+
+    def full(*_: object, **__: object) -> None:
+        while len(list(study.path.glob("workspace/*/begun"))) < 2:
+            time.sleep(0.01)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(JournalWriter, "end", full)
+    monkeypatch.chdir(study.path)
+    with pytest.raises(OSError, match="No space left on device"):
+        Project(study.path).run(np=3)
+    for pid in map(int, (study.path / "pids").read_text().split()):
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    assert not list((study.path / ".pointillist" / "sessions").iterdir())
