@@ -25,6 +25,7 @@ from plmnist.measurements import Measurement, measurements
 from plmnist.provenance import Making, recording
 from plmnist.results import write_atomically
 from plmnist.statistics import OverSeeds, over_seeds, wilson
+from pointillist.definition.grid import statepoint_id
 
 TABLE = "output_avg_std_of_seed_txt_filename"
 INDEX = "output_seed_analysis.json"
@@ -155,11 +156,19 @@ def finished_jobs(workspace: Path) -> tuple[list[FinishedJob], dict[str, str]]:
 
 
 def _finished_job(folder: Path) -> FinishedJob:
-    config = Configuration.from_mapping(json.loads((folder / "signac_statepoint.json").read_bytes()))
+    config = configuration_of(folder)
     found = measurements(folder, worst_case=False)
     own = {(m.attack, m.metric): m for m in found if m.epsilon in (0.0, config.fgsm_epsilon)}
     results = {name: own[source] for name, source in METRICS.items()}
     return FinishedJob(folder.name, digest_of(folder), asdict(config), results)
+
+
+def configuration_of(folder: Path) -> Configuration:
+    """Return the parameters of a job, by whose hash its folder is named: edited ones are those of no network here."""
+    statepoint = json.loads((folder / "signac_statepoint.json").read_bytes())
+    if statepoint_id(statepoint) != folder.name:
+        raise ResultError("signac_statepoint.json does not belong to this folder (its id differs)")
+    return Configuration.from_mapping(statepoint)
 
 
 def reason_of(error: Exception, folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -70,6 +69,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which all parts are done: two seeds, two dropouts, and adversarial training for one of them."""
     from plmnist.batch import attack_folders, check_folders, train_folders
     from plmnist.config import Configuration
+    from pointillist.definition.grid import statepoint_id
 
     workspace = tmp_path_factory.mktemp("finished") / "workspace"
     base = {"dataset": "digits", "batch_size": 64, "hidden_size": 16, "learning_rate": 2e-3, "fgsm_epsilon": 0.1}
@@ -78,10 +78,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *((0.0, {"training": "pgd", "training_epsilon": 0.1}, seed) for seed in (1, 2)),
     ):
         point = base | {"dropout_prob": dropout, "seed": seed, "num_epochs": 3} | training
-        text = json.dumps(Configuration.from_mapping(point).to_mapping())
-        folder = workspace / hashlib.md5(text.encode()).hexdigest()
+        mapping = Configuration.from_mapping(point).to_mapping()
+        folder = workspace / statepoint_id(mapping)
         folder.mkdir(parents=True)
-        (folder / "signac_statepoint.json").write_text(text)
+        (folder / "signac_statepoint.json").write_text(json.dumps(mapping))
     folders = [str(folder) for folder in workspace.iterdir()]
     train_folders(folders, _Loud(), config_name="signac_statepoint.json")
     settings = {"pgd": {"steps": 5, "step_size": 0.5}}

@@ -26,6 +26,7 @@ from plmnist.evaluation import logits_of
 from plmnist.provenance import load_provenance
 from plmnist.results import load_network, load_outcomes, pack_arrays
 from plmnist.verification import verify_folder
+from pointillist.definition.grid import statepoint_id
 
 ORIGIN = re.compile(r"<!-- About the run.*?<!-- End of what is about the run", re.DOTALL)
 
@@ -56,6 +57,11 @@ def jobs_of(workspace: Path) -> list[Job]:
 
 def state_point(folder: Path) -> dict:
     return json.loads((folder / "signac_statepoint.json").read_bytes())
+
+
+def named(folder: Path) -> Path:
+    """Give the folder of a job the name that belongs to its state point."""
+    return folder.rename(folder.with_name(statepoint_id(state_point(folder))))
 
 
 class Outline(HTMLParser):
@@ -167,13 +173,14 @@ def test_every_job_that_lacks_a_part_is_named(workspace):
 
 
 def test_why_a_training_left_nothing_is_told(workspace):
-    folder = workspace / ("d" * 32)
+    folder = workspace / "new"
     point = state_point(next(workspace.iterdir())) | {"learning_rate": 1e30, "dropout_prob": 0.0}
     folder.mkdir()
     (folder / "signac_statepoint.json").write_text(json.dumps(point))
+    folder = named(folder)
     assert main(["train", "--config-name", "signac_statepoint.json", str(folder)]) == 1
     page = html.unescape(report_of(workspace))
-    (entry,) = re.findall(r"<li>dddddddd .*diverged.*</li>", page)
+    (entry,) = re.findall(rf"<li>{folder.name[:8]} .*diverged.*</li>", page)
     assert "the training diverged in epoch 1: training loss" in entry
     assert "Try a smaller learning_rate than 1e+30." in entry
     assert "<summary>1 of 7 jobs lack part 3, training</summary>" in page
@@ -285,11 +292,24 @@ def test_a_folder_that_was_put_aside_is_no_job(workspace):
     assert ORIGIN.sub("", report_of(workspace)) == ORIGIN.sub("", expected[0])
 
 
+def test_edited_parameters_are_those_of_no_network(workspace):
+    folder = sorted(workspace.iterdir())[0]
+    (folder / "signac_statepoint.json").write_text(json.dumps(state_point(folder) | {"dropout_prob": 0.9}))
+    reason = "signac_statepoint.json does not belong to this folder (its id differs)"
+    jobs, broken = seed_analysis.finished_jobs(workspace)
+    assert broken == {folder.name: reason}
+    assert 0.9 not in [job.parameters["dropout_prob"] for job in jobs]
+    page = report_of(workspace)
+    assert f"<li>{folder.name}: {reason}</li>" in page
+    assert "5 networks" in page
+
+
 def test_a_second_epsilon_shares_the_networks_of_the_first(workspace):
     folder = sorted(workspace.iterdir())[0]
-    other = workspace / ("0" * 32)
+    other = workspace / "other"
     shutil.copytree(folder, other)
     (other / "signac_statepoint.json").write_text(json.dumps(state_point(folder) | {"fgsm_epsilon": 0.05}))
+    named(other)
     page = report_of(workspace)
     assert "6 networks" in page
     assert "under PGD at epsilon 0.1 from" in page
@@ -298,10 +318,11 @@ def test_a_second_epsilon_shares_the_networks_of_the_first(workspace):
 def test_two_data_sets_have_an_answer_each(workspace):
     for folder in list(workspace.iterdir()):
         if "training" not in state_point(folder):
-            other = workspace / folder.name[::-1]
+            other = workspace / "other"
             shutil.copytree(folder, other)
             for path in other.glob("*.json"):
                 path.write_text(path.read_text().replace('"digits"', '"mnist"'))
+            named(other)
     page = report_of(workspace)
     assert page.count('<p class="answer">') == 2
     outline = Outline(page)
@@ -416,9 +437,10 @@ def test_fgsm_and_pgd_are_compared_on_the_same_images(workspace, loud):
 def test_fgsm_on_other_images_at_another_epsilon_changes_no_comparison(workspace, loud):
     folders = sorted(workspace.iterdir())
     before = {n.jobs[0].folder: n.fgsm_on_same_images(0.1) for n in read_study(folders).datasets[0].networks}
-    other = workspace / ("f" * 32)
+    other = workspace / "other"
     shutil.copytree(folders[0], other)
     (other / "signac_statepoint.json").write_text(json.dumps(state_point(other) | {"fgsm_epsilon": 0.05}))
+    other = named(other)
     attack_folders([str(other)], loud, config_name="signac_statepoint.json", attacks=["fgsm"], n_images=50)
     networks = read_study([*folders, other]).datasets[0].networks
     shared = next(n for n in networks if len(n.jobs) == 2)
@@ -539,8 +561,9 @@ def test_the_most_frequent_mistake_is_a_share_of_its_class(counts, words):
     ],
 )
 def test_the_command_that_makes_the_jobs_again_names_what_was_asked_for(tmp_path, finished, dataset, training, options):
-    folder = tmp_path / "workspace" / ("0" * 32)
+    folder = tmp_path / "workspace" / "one"
     folder.mkdir(parents=True)
     point = state_point(next(f for f in finished.iterdir() if "training" not in state_point(f)))
     (folder / "signac_statepoint.json").write_text(json.dumps(point | {"dataset": dataset} | training))
+    named(folder)
     assert f"<code>python init.py{options}\n" in report_of(tmp_path / "workspace")

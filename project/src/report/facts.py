@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from src.parameters import with_training_in_words
-from src.seed_analysis import UNREADABLE, reason_of
+from src.seed_analysis import UNREADABLE, configuration_of, reason_of
 
-from plmnist.config import Configuration
 from plmnist.errors import PlmnistError
 from plmnist.measurements import WORST, Measurement, measurements, rows_of
 from plmnist.outcomes import common_sample, smallest_budgets
@@ -227,8 +226,7 @@ def read_study(folders: Iterable[Path]) -> Study:
     networks: dict[tuple[Any, ...], Network] = {}
     for folder in folders:
         try:
-            statepoint = json.loads((folder / "signac_statepoint.json").read_bytes())
-            job = Job(folder, asdict(Configuration.from_mapping(statepoint)))
+            job = Job(folder, asdict(configuration_of(folder)))
             found = measurements(folder)
             attacks = {m.attack for m in found} - {"none", WORST}
             samples = {attack: Sample.of_record(load_attack(folder, attack)) for attack in attacks}
