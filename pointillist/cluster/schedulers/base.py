@@ -50,6 +50,8 @@ class Scheduler(ABC):
     """Name in the table of schedulers."""
     probe: ClassVar[str]
     """The command whose presence means that the scheduler is here."""
+    programs: ClassVar[tuple[str, ...]] = ()
+    """The commands that put their own names before what they say."""
     array_index: ClassVar[str]
     """Shell expression for an element's own index, counted from 0."""
     own_id: ClassVar[str]
@@ -134,15 +136,21 @@ class Scheduler(ABC):
         """Return how a job ended that the scheduler has forgotten, from what it wrote into the job's output."""
         return None
 
+    def said(self, answer: Answer) -> str:
+        """Return the scheduler's own words, without the name of the program before each line."""
+        lines = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
+        names = tuple(f"{program}: " for program in self.programs)
+        return "; ".join(line.split(": ", 1)[-1] if line.startswith(names) else line for line in lines if line)
+
     def is_rejection(self, answer: Answer) -> bool:
         """Whether a failed submission was refused for its content, rather than for the scheduler's state."""
-        words = said(answer)
+        words = self.said(answer)
         return answer.returncode is not None and answer.returncode > 0 and bool(words) and not self._is_down(words)
 
     def may_have_acted(self, answer: Answer) -> bool:
         """Whether a failed submission may have been accepted all the same."""
         cut_off = answer.returncode is None or answer.returncode <= 0
-        return cut_off or any(word in said(answer).lower() for word in self.lost_answer_words)
+        return cut_off or any(word in self.said(answer).lower() for word in self.lost_answer_words)
 
     def _is_down(self, words: str) -> bool:
         return any(word in words.lower() for word in (*self.down_words, *self.lost_answer_words))
@@ -204,7 +212,7 @@ class Scheduler(ABC):
             except ValueError as error:
                 raise self._unanswered(command, answer, may_have_acted=True) from error
         if not answer.timed_out and self.is_rejection(answer):
-            words = said(answer)
+            words = self.said(answer)
             raise SubmissionRejected(
                 f"{self.name} refused '{request.name}': {words}",
                 command=tuple(command),
@@ -327,7 +335,7 @@ class Scheduler(ABC):
     def _unanswered(
         self, command: Sequence[str], answer: Answer, *, because: str = "", may_have_acted: bool = False
     ) -> SchedulerUnavailable:
-        words = said(answer)
+        words = self.said(answer)
         if answer.timed_out:
             what = "did not answer in time"
         elif because:
@@ -360,25 +368,6 @@ def whole_json(text: str) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise ValueError("it is no JSON object")
     return answer
-
-
-def said(answer: Answer) -> str:
-    """Return the scheduler's own words, without the name of the program before each line."""
-    lines = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
-    return "; ".join(line.split(": ", 1)[-1] if line.startswith(_OWN_NAMES) else line for line in lines if line)
-
-
-_OWN_NAMES = (
-    "sbatch: ",
-    "squeue: ",
-    "scancel: ",
-    "scontrol: ",
-    "qsub: ",
-    "qstat: ",
-    "qdel: ",
-    "bsub: ",
-    "bjobs: ",
-)
 
 
 def current_user() -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from pointillist.cluster.errors import RequestError
 from pointillist.cluster.schedulers import local_queue
-from pointillist.cluster.schedulers.base import Scheduler, said, whole_json
+from pointillist.cluster.schedulers.base import Scheduler, whole_json
 from pointillist.cluster.schedulers.commands import (
     QUERY_TIMEOUT_S,
     SUBMIT_TIMEOUT_S,
@@ -123,7 +123,7 @@ class Local(Scheduler):
         return self.folder
 
     def all_unknown(self, answer: Answer) -> bool:
-        return "no such cluster job" in said(answer).lower()
+        return "no such cluster job" in self.said(answer).lower()
 
     def _verb(self, verb: str) -> list[str]:
         # By its path and isolated: nothing of the package, the environment or the current folder is imported.

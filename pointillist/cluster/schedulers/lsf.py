@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pointillist.cluster.errors import RequestError
-from pointillist.cluster.schedulers.base import Scheduler, said, whole_json
+from pointillist.cluster.schedulers.base import Scheduler, whole_json
 from pointillist.cluster.schedulers.commands import Answer
 from pointillist.cluster.schedulers.jobs import ClusterJob, State
 from pointillist.cluster.schedulers.requests import After, Request, element_id, split_id
@@ -59,6 +59,7 @@ class Lsf(Scheduler):
 
     name = "lsf"
     probe = "bsub"
+    programs = ("bsub", "bjobs")
     array_index = "$((LSB_JOBINDEX - 1))"
     own_id = "${LSB_JOBID-}"
     # A file named as an argument is a program to bsub, whose #BSUB lines it may not read; stdin always works.
@@ -126,11 +127,11 @@ class Lsf(Scheduler):
         return f"{stem}-%J_%I.out" if array else f"{stem}-%J.out"
 
     def all_unknown(self, answer: Answer) -> bool:
-        words = said(answer).lower()
+        words = self.said(answer).lower()
         return not self._is_down(words) and ("is not found" in words or "no matching job found" in words)
 
     def all_gone(self, answer: Answer) -> bool:
-        words = said(answer).lower()
+        words = self.said(answer).lower()
         ended = ("is not found", "no matching job found", "job has already finished")
         return not self._is_down(words) and any(word in words for word in ended)
 

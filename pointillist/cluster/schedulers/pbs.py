@@ -59,6 +59,7 @@ class Pbs(Scheduler):
 
     name = "pbs"
     probe = "qsub"
+    programs = ("qsub", "qstat", "qdel")
     array_index = "${PBS_ARRAY_INDEX}"
     own_id = """$(sed 's/\\[.*\\]//' <<<"${PBS_JOBID-}")"""
     smallest_array = 2

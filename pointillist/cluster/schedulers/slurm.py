@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from pointillist.cluster.errors import RequestError, SchedulerNotPresent, SchedulerUnavailable
-from pointillist.cluster.schedulers.base import Scheduler, current_user, said
+from pointillist.cluster.schedulers.base import Scheduler, current_user
 from pointillist.cluster.schedulers.commands import Answer
 from pointillist.cluster.schedulers.jobs import ClusterJob, State
 from pointillist.cluster.schedulers.requests import After, Request, element_id, split_id
@@ -43,6 +43,7 @@ class Slurm(Scheduler):
 
     name = "slurm"
     probe = "sbatch"
+    programs = ("sbatch", "squeue", "scancel", "scontrol")
     array_index = "${SLURM_ARRAY_TASK_ID}"
     own_id = "${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}"
     sends_warning = True
@@ -229,7 +230,7 @@ class Slurm(Scheduler):
                 return self.parse_history(answer.stdout)
             except ValueError as error:
                 raise self._unanswered(command, answer, because=str(error)) from error
-        if "accounting storage is disabled" in said(answer).lower():
+        if "accounting storage is disabled" in self.said(answer).lower():
             return {}
         raise self._unanswered(command, answer)
 
@@ -268,10 +269,10 @@ class Slurm(Scheduler):
         return found
 
     def all_unknown(self, answer: Answer) -> bool:
-        return "invalid job id specified" in said(answer).lower()
+        return "invalid job id specified" in self.said(answer).lower()
 
     def all_gone(self, answer: Answer) -> bool:
-        words = said(answer).lower()
+        words = self.said(answer).lower()
         ended = ("invalid job id specified", "already completing or completed", "already finished")
         return not self._is_down(words) and any(word in words for word in ended)
 
