@@ -159,6 +159,9 @@ def _finished_job(folder: Path) -> FinishedJob:
     config = configuration_of(folder)
     found = measurements(folder, worst_case=False)
     own = {(m.attack, m.metric): m for m in found if m.epsilon in (0.0, config.fgsm_epsilon)}
+    for attack, metric in METRICS.values():
+        if (attack, metric) not in own:
+            raise ResultError(f"{attack}.json has no {metric} of this network at epsilon {config.fgsm_epsilon:g}")
     results = {name: own[source] for name, source in METRICS.items()}
     return FinishedJob(folder.name, digest_of(folder), asdict(config), results)
 

@@ -304,6 +304,13 @@ def test_edited_parameters_are_those_of_no_network(workspace):
     assert "5 networks" in page
 
 
+def test_the_attack_on_another_network_is_named_as_missing(workspace):
+    folder, other = sorted(workspace.iterdir())[:2]
+    shutil.copy(other / "fgsm.json", folder / "fgsm.json")
+    _, broken = seed_analysis.finished_jobs(workspace)
+    assert broken == {folder.name: "fgsm.json has no test_acc of this network at epsilon 0.1"}
+
+
 def test_a_second_epsilon_shares_the_networks_of_the_first(workspace):
     folder = sorted(workspace.iterdir())[0]
     other = workspace / "other"
