@@ -95,7 +95,15 @@ class DataSpace:
         project = self.signac_project
         # Known to signac from here on: opening a job does not read its state point a second time.
         project._sp_cache[job_id] = statepoint
-        return project.open_job(id=job_id)
+        return self.open_job(id=job_id)
+
+    def open_job(self, statepoint: dict[str, Any] | None = None, id: str | None = None) -> Any:
+        """Return the signac job of a state point or an id; the engine opens its jobs here too."""
+        return self.signac_project.open_job(statepoint, id)
+
+    def find_jobs(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the signac jobs that match a filter."""
+        return self.signac_project.find_jobs(*args, **kwargs)
 
     @classmethod
     def get_job(cls, path: str | os.PathLike[str] | None = None) -> Any:

@@ -144,6 +144,8 @@ def _describe(parser: argparse.ArgumentParser, chosen: str | None, project: Stud
             description=summary[0].upper() + summary[1:] + ".",
             epilog=f"examples:\n{module.EXAMPLES}" if module else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            # An option of the project's own may take the place of one of ours.
+            conflict_handler="resolve" if hasattr(module, "add_project_arguments") else "error",
         )
         if module:
             reader = command

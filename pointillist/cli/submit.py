@@ -104,7 +104,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_project_arguments(project: Study, parser: argparse.ArgumentParser) -> None:
     """Let the compute environment add options of its own; they may replace ours of the same name."""
-    parser.conflict_handler = "resolve"
     project._environment.add_args(parser)
 
 

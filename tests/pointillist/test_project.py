@@ -114,6 +114,32 @@ def test_the_job_of_an_operation_knows_its_project(workspace: signac.Project) ->
     assert all(job.project is project for job in project)
 
 
+def test_a_project_may_open_and_find_its_jobs_in_its_own_way(workspace: signac.Project) -> None:
+    class Own(new_class()):  # type: ignore[misc]
+        def open_job(self, *arguments: Any, **options: Any) -> Any:
+            job = super().open_job(*arguments, **options)
+            job.doc.setdefault("opened", True)
+            return job
+
+        def find_jobs(self, *arguments: Any, **options: Any) -> list[Any]:
+            return list(super().find_jobs(*arguments, **options))
+
+    seen = []
+
+    @Own.post.true("done")
+    @Own.operation
+    def work(job: Any) -> None:
+        job.doc.done = job.doc.opened
+        seen.append(type(job.project))
+
+    project = Own(workspace.path)
+    project.run()
+    assert seen == [Own] * len(workspace)
+    assert [job.doc() for job in workspace] == [{"opened": True, "done": True}] * len(workspace)
+    assert [job.sp.x for job in project.find_jobs({"x": 1})] == [1]
+    assert project.open_job({"x": 99}).doc.opened
+
+
 def test_jobs_of_a_plain_signac_project_are_welcome(workspace: signac.Project) -> None:
     cls, seen = chain()
     project = cls(workspace.path)

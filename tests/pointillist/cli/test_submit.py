@@ -363,3 +363,29 @@ def test_interrupt_at_the_question_submits_nothing_and_says_so(asked: Any) -> No
     code, said, words = asked(b"")
     assert (code, said) == (130, "")
     assert words.endswith("[y/N] \nNothing was submitted.\n")
+
+
+def test_option_of_an_environment_takes_the_place_of_one_of_ours(
+    make_study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = """
+from pointillist.environment import DefaultSlurmEnvironment
+
+class Lab(DefaultSlurmEnvironment):
+    @classmethod
+    def add_args(cls, parser):
+        parser.add_argument("--partition", default="gpu,batch", help="one of the lab")
+        parser.add_argument("--hold", action="store_true")
+
+@Project.operation(cmd=True)
+def work(job): return "true"
+"""
+    monkeypatch.setenv("POINTILLIST_ENVIRONMENT", "Lab")
+    study = make_study(body, *POINTS)
+    shown = study.cli("submit", "--pretend").stdout
+    assert "#SBATCH --partition=gpu,batch\n" in shown
+    assert "sbatch --parsable" in shown
+    shown = study.cli("submit", "--pretend", "--partition", "short", "--hold").stdout
+    assert "#SBATCH --partition=short\n" in shown
+    assert "sbatch --hold --parsable" in shown
+    assert "one of the lab" in study.cli("submit", "--help").stdout
