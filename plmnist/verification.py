@@ -117,6 +117,9 @@ class _Folder:
             yield from self.other(part)
         if others and not (self.path / self.config_name).exists():
             return  # no folder of a network, but of what was made from many
+        if not parts_of(self.path) and any(map(parts_of, self.path.glob("*"))):
+            yield f"{self.path} has no results of its own, its folders have: name those, {self.path / '*'}"
+            return
         config: Configuration | None = None
         try:
             config = results.read_config(self.path / self.config_name)

@@ -197,6 +197,10 @@ def test_files_without_their_record_and_needed_parts_are_missed(root):
     assert "provenance/train.json does not exist" in problems
 
 
+def test_folder_of_folders_is_said_to_be_that(root):
+    assert verify_folder(root) == [f"{root} has no results of its own, its folders have: name those, {root}/*"]
+
+
 def test_command_says_each_problem_and_exits_with_1(root, capsys):
     assert cli.main(["verify", str(root / "a"), str(root / "b")]) == 0
     assert capsys.readouterr().out == "2 folders verified, no problems\n"
