@@ -149,7 +149,10 @@ def _write(project: Study, statement: dict[str, Any], begun: datetime.datetime) 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{begun:%Y%m%dT%H%M%S%fZ}.json"
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(statement, indent=2) + "\n")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(json.dumps(statement, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
     return path
 
