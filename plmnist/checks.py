@@ -99,7 +99,7 @@ def _is_deterministic(network: nn.Module, images: ImageSet) -> Check:
         return Check("deterministic", False, sentence)
     among_all = answers[0][: len(few)]
     # In the last bits an output may depend on the number of images.
-    is_other = ((in_pairs - among_all).abs() > 1e-3 * among_all.abs().max()).any(1)
+    is_other = ((in_pairs - among_all).abs() > 1e-3 * answers[0].abs().max()).any(1)
     if is_other.any():
         sentence = (
             f"The outputs for {_share(is_other)} of the images depend on the images beside them: what an attack finds "

@@ -53,6 +53,12 @@ def test_sound_evaluation_has_no_warning(network, digits):
     assert warnings_of(network, digits.test) == set()
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_few_images_can_be_checked(network, digits, n):
+    few = replace(digits.test, images=digits.test.images[:n], labels=digits.test.labels[:n])
+    assert len(check_evaluation(network, few)) == 9
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
