@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 
 
@@ -32,9 +34,12 @@ def find_or_install(programs: Sequence[str], packages: Sequence[str], *, path: s
         )
     install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", *packages]
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update"], install):
-        done = subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        if done.returncode != 0 and command is install:
-            raise ProgramsMissing(f"apt-get install failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
+    with open(os.path.join(tempfile.gettempdir(), "pointillist-tests-apt.lock"), "w") as lock:
+        # Tests run beside each other, and apt-get does not wait for another that reads the lists.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for command in (["apt-get", "update"], install):
+            done = subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            if done.returncode != 0 and command is install:
+                raise ProgramsMissing(f"apt-get install failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
     if missing():
         raise ProgramsMissing(f"no {missing()} even after installing {' '.join(packages)}")
