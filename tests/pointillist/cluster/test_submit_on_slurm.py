@@ -44,7 +44,7 @@ import os
 @Project.operation(cmd=True)
 def first(job):
     if os.path.exists("sleep"):
-        return f"touch started; sleep 60; touch workspace/{job.id}/a"
+        return f"touch started && sleep 60 && touch workspace/{job.id}/a"
     return f"touch workspace/{job.id}/a"
 """
 
