@@ -154,8 +154,9 @@ def _curve(single: AttackResult) -> Iterator[Check]:
 
     pairs = list(itertools.pairwise(counts))
     # Below chance the attack has won: images go on from one wrong class to another, some by way of their own.
-    a, b = max(pairs, key=lambda pair: rise(pair) if pair[1].adversarial_acc > _CHANCE else 0)
-    if b.adversarial_acc > _CHANCE and rise((a, b)) > _TOLERANCE * n:
+    steepest = max((pair for pair in pairs if pair[1].adversarial_acc > _CHANCE), key=rise, default=None)
+    if steepest is not None and rise(steepest) > _TOLERANCE * n:
+        a, b = steepest
         sentence = (
             f"Accuracy rises from {a.adversarial_acc:.1%} at epsilon {a.epsilon:g} to {b.adversarial_acc:.1%} at "
             f"{b.epsilon:g}: the gradient does not lead to where the network errs."

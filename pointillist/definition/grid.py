@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pointillist.errors import DefinitionError
 
 STATEPOINT = "signac_statepoint.json"
+JOB_ID = re.compile(r"[0-9a-f]{32}")
+"""What an id of :func:`statepoint_id` looks like, and with it the folder of a job."""
 
 
 def grid(**axes: Any) -> list[dict[str, Any]]:

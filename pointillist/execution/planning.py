@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.aggregates import get_aggregate_id
+from pointillist.definition.grid import JOB_ID
 from pointillist.definition.groups import matching
 from pointillist.definition.ignoring import IgnoreConditions
 from pointillist.definition.registry import Definition
 from pointillist.errors import SelectionError, UserConditionError, near_matches
 from pointillist.state.selection import Selection
-from pointillist.state.workspace import JOB_ID
 
 if TYPE_CHECKING:
     from pointillist.state.plan import Plan

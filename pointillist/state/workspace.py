@@ -10,14 +10,13 @@ import gc
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pointillist.definition.conditions import JobCondition
-from pointillist.definition.grid import STATEPOINT, statepoint_id
+from pointillist.definition.grid import JOB_ID, STATEPOINT, statepoint_id
 from pointillist.errors import BrokenJobError, PointillistError
 from pointillist.state import cache
 from pointillist.state.jobs import SeenJob
@@ -35,8 +34,6 @@ FOREIGN_TICK_NS = 60_000_000_000
 
 ONE_BY_ONE = 32
 """So many state points are read one by one; who wants more gets all."""
-
-JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class JobFolder:

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from plmnist.measurements import Measurement, measurements
 from plmnist.provenance import Making, recording
 from plmnist.results import write_atomically
 from plmnist.statistics import OverSeeds, over_seeds, wilson
-from pointillist.definition.grid import statepoint_id
+from pointillist.definition.grid import JOB_ID, STATEPOINT, statepoint_id
 
 TABLE = "output_avg_std_of_seed_txt_filename"
 INDEX = "output_seed_analysis.json"
@@ -139,7 +138,7 @@ def write_index(analysis: Path, name: str, making: Making) -> None:
 
 def job_folders(workspace: Path) -> list[Path]:
     """Return the folders that signac takes for jobs, by their names; a copy that somebody has put aside is none."""
-    return sorted(path for path in workspace.iterdir() if re.fullmatch("[0-9a-f]{32}", path.name))
+    return sorted(path for path in workspace.iterdir() if JOB_ID.fullmatch(path.name))
 
 
 def finished_jobs(workspace: Path) -> tuple[list[FinishedJob], dict[str, str]]:
@@ -168,9 +167,9 @@ def _finished_job(folder: Path) -> FinishedJob:
 
 def configuration_of(folder: Path) -> Configuration:
     """Return the parameters of a job, by whose hash its folder is named: edited ones are those of no network here."""
-    statepoint = json.loads((folder / "signac_statepoint.json").read_bytes())
+    statepoint = json.loads((folder / STATEPOINT).read_bytes())
     if statepoint_id(statepoint) != folder.name:
-        raise ResultError("signac_statepoint.json does not belong to this folder (its id differs)")
+        raise ResultError(f"{STATEPOINT} does not belong to this folder (its id differs)")
     return Configuration.from_mapping(statepoint)
 
 

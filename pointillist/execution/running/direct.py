@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pointillist.definition.aggregates import Aggregate
+from pointillist.definition.grid import JOB_ID
 from pointillist.definition.operations import Operation
 from pointillist.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, TaskRunningError
 from pointillist.execution.commands import SESSION_VARIABLE, shell_command
@@ -21,7 +22,7 @@ from pointillist.state.journal import JournalWriter, Outcome
 from pointillist.state.older import older_ids
 from pointillist.state.selection import aggregate_ids, no_such_id
 from pointillist.state.tasks import Task
-from pointillist.state.workspace import JOB_ID, Workspace
+from pointillist.state.workspace import Workspace
 
 if TYPE_CHECKING:
     from pointillist.state.sessions import Sessions
